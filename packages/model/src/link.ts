@@ -1,0 +1,72 @@
+// Messages between controller and nodes (walk 3). Controller → node is one HTTP response that never ends, a JSON object a line
+// (`GET /link/v1/nodes/<id>/stream`); node → controller are POSTs of one message (`/link/v1/nodes/<id>/messages`).
+// Only the newest image matters: intermediate ones are skipped (B12). A node accepts version N and N−1 (B14).
+import { type Static, Type } from 'typebox';
+import { Generation, Image } from './image.ts';
+
+/** Raised with every change that an older node could misread. */
+export const LINK_VERSION = 1;
+
+const closed = { additionalProperties: false } as const;
+
+/** Which packet to explain. Addresses and ports as the client would send them. */
+export const ExplainQuery = Type.Object(
+  {
+    protocol: Type.Enum(['tcp', 'udp', 'icmp']),
+    source: Type.String({ maxLength: 45 }),
+    sourcePort: Type.Integer({ minimum: 0, maximum: 65535 }),
+    destination: Type.String({ maxLength: 45 }),
+    destinationPort: Type.Integer({ minimum: 0, maximum: 65535 }),
+    /** TCP only: a SYN (default), or a packet of an established connection. */
+    flags: Type.Optional(Type.Enum(['syn', 'ack'])),
+  },
+  closed,
+);
+export type ExplainQuery = Static<typeof ExplainQuery>;
+
+/** One step of a packet's walk: the file in `assembly/path` that took it, what it saw, and why. */
+export const ExplainStep = Type.Object({ step: Type.String(), text: Type.String(), data: Type.Record(Type.String(), Type.Unknown()) }, closed);
+export type ExplainStep = Static<typeof ExplainStep>;
+
+export const ExplainAnswer = Type.Object(
+  { node: Type.String(), generation: Generation, verdict: Type.String(), reason: Type.String(), steps: Type.Array(ExplainStep) },
+  closed,
+);
+export type ExplainAnswer = Static<typeof ExplainAnswer>;
+
+/** Controller → node. */
+export const ToNode = Type.Union([
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('image'), hash: Type.String(), image: Image }, closed),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('ping') }, closed),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('explain'), request: Type.String(), query: ExplainQuery }, closed),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('counters'), request: Type.String() }, closed),
+]);
+export type ToNode = Static<typeof ToNode>;
+
+/** Health of one target as one node sees it. */
+export const HealthReport = Type.Object({ target: Type.String(), group: Type.String(), state: Type.Enum(['alive', 'dead', 'probing', 'unknown']) }, closed);
+export type HealthReport = Static<typeof HealthReport>;
+
+/** Node → controller. */
+export const FromNode = Type.Union([
+  /** First message after connecting, and every 5 s: keeps the node's lease. `port` says what carries the packets. */
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('alive'),
+      port: Type.Optional(Type.String()),
+      applied: Type.Union([Generation, Type.Null()]),
+      hash: Type.Union([Type.String(), Type.Null()]),
+    },
+    closed,
+  ),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('applied'), generation: Generation, hash: Type.String() }, closed),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('refused'), generation: Generation, hash: Type.String(), reason: Type.String() }, closed),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('health'), reports: Type.Array(HealthReport) }, closed),
+  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('explained'), request: Type.String(), answer: ExplainAnswer }, closed),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('counted'), request: Type.String(), counters: Type.Record(Type.String(), Type.Number()) },
+    closed,
+  ),
+]);
+export type FromNode = Static<typeof FromNode>;
