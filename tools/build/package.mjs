@@ -12,13 +12,18 @@ for (const entry of Object.values(manifest.exports)) {
   entryPoints[entry.import.replace(/^\.\/dist\//, '').replace(/\.js$/, '')] = entry['@openclb/source'];
 }
 for (const file of Object.values(manifest.bin ?? {})) {
-  const name = String(file).replace(/^\.\/dist\//, '').replace(/\.js$/, '');
+  const name = String(file)
+    .replace(/^\.\/dist\//, '')
+    .replace(/\.js$/, '');
   entryPoints[name] = `./src/${name}.ts`;
 }
 for (const [name, source] of Object.entries(entryPoints)) if (!existsSync(source)) delete entryPoints[name];
 
 // The wasm files of the core are built into dist before this step, so only our own kind of output is removed.
-for (const stale of ['dist/chunks', ...Object.keys(entryPoints).flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`])]) {
+for (const stale of [
+  'dist/chunks',
+  ...Object.keys(entryPoints).flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]),
+]) {
   rmSync(stale, { recursive: true, force: true });
 }
 await build({
@@ -39,7 +44,20 @@ await build({
 
 const declarations = spawnSync(
   process.execPath,
-  ['../../node_modules/typescript/bin/tsc', '-p', existsSync('tsconfig.build.json') ? 'tsconfig.build.json' : '.', '--noEmit', 'false', '--emitDeclarationOnly', '--customConditions', '', '--rootDir', manifest.openclb?.rootDir ?? 'src', '--outDir', 'dist'],
+  [
+    '../../node_modules/typescript/bin/tsc',
+    '-p',
+    existsSync('tsconfig.build.json') ? 'tsconfig.build.json' : '.',
+    '--noEmit',
+    'false',
+    '--emitDeclarationOnly',
+    '--customConditions',
+    '',
+    '--rootDir',
+    manifest.openclb?.rootDir ?? 'src',
+    '--outDir',
+    'dist',
+  ],
   { stdio: 'inherit' },
 );
 process.exit(declarations.status ?? 1);
