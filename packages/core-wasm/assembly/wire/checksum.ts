@@ -1,0 +1,61 @@
+/** Internet checksum (RFC 1071) and its incremental update (RFC 1624, equation 3). */
+// Sums are taken over 16-bit words as they lie in memory: the one's complement sum does not care about byte order (RFC 1071,
+// section 2 (B)), so nothing is swapped, and a checksum field is read and written as it lies ("raw").
+// Addresses are 16 bytes; an IPv4 address is ::ffff:a.b.c.d. The ffff of the mapping is zero in one's complement arithmetic, so
+// one set of functions serves both families, and the translation between them as well (RFC 7915 changes the addresses only).
+
+/** Folds a sum to 16 bits. */
+export function fold(sum: u64): u32 {
+  let folded = (sum & 0xffffffff) + (sum >> 32);
+  folded = (folded & 0xffff) + ((folded >> 16) & 0xffff) + (folded >> 32);
+  folded = (folded & 0xffff) + (folded >> 16);
+  folded = (folded & 0xffff) + (folded >> 16);
+  return <u32>folded;
+}
+
+/** Folded sum of `bytes` bytes at `address`. An odd last byte counts as the first byte of a word. */
+export function sumOf(address: usize, bytes: u32): u32 {
+  let sum: u64 = 0;
+  let at = address;
+  let left = bytes;
+  while (left >= 8) {
+    const word = load<u64>(at);
+    sum += (word & 0xffffffff) + (word >> 32);
+    at += 8;
+    left -= 8;
+  }
+  if (left & 4) { sum += <u64>load<u32>(at); at += 4; }
+  if (left & 2) { sum += <u64>load<u16>(at); at += 2; }
+  if (left & 1) sum += <u64>load<u8>(at);
+  return fold(sum);
+}
+
+/** Folded sum of the 16 bytes of an address. */
+export function sumOfAddress(address: usize): u32 {
+  const high = load<u64>(address);
+  const low = load<u64>(address, 8);
+  return fold((high & 0xffffffff) + (high >> 32) + (low & 0xffffffff) + (low >> 32));
+}
+
+/** Sum of the pseudo header (RFC 9293, section 3.1; RFC 8200, section 8.1). Addresses are 16 bytes, so both families are equal. */
+export function sumOfPseudoHeader(source: usize, destination: usize, protocol: u32, bytes: u32): u32 {
+  return fold(
+    <u64>sumOfAddress(source) + <u64>sumOfAddress(destination) + <u64>(protocol << 8)
+    + <u64>bswap<u16>(<u16>bytes) + <u64>bswap<u16>(<u16>(bytes >> 16)),
+  );
+}
+
+/** Checksum field of a whole sum: the complement, raw. */
+export function complement(sum: u32): u16 { return ~(<u16>sum); }
+
+/** The checksum field after a part of the data that summed up to `from` now sums up to `to` (both folded). */
+export function update(checksum: u16, from: u32, to: u32): u16 {
+  return complement(fold(<u64>(~checksum & 0xffff) + <u64>(~from & 0xffff) + <u64>(to & 0xffff)));
+}
+
+/** UDP (RFC 768): a field of 0 means "no checksum" over IPv4 and stays 0; a checksum that comes out as 0 is sent as ffff. */
+export function updateUdp(checksum: u16, from: u32, to: u32): u16 {
+  if (checksum == 0) return 0;
+  const next = update(checksum, from, to);
+  return next == 0 ? 0xffff : next;
+}
