@@ -1,5 +1,24 @@
-// The nouns of OpenCLB, one place for everybody: re-exports only.
+// The nouns of OpenCLB: schemas, static types, addresses, errors, link messages and the plugin contract.
+export * from './address.ts';
 export * from './canonical.ts';
+export * from './certificate.ts';
 export * from './check.ts';
+export * from './config.ts';
+export * from './eip.ts';
+export * from './errors.ts';
+export * from './health-check.ts';
+export * from './ids.ts';
 export * from './image.ts';
+export * from './instance.ts';
+export * from './limits.ts';
 export * from './link.ts';
+export * from './listener.ts';
+export * from './load-balancer.ts';
+export * from './node.ts';
+export * from './plugin.ts';
+export * from './rule.ts';
+export * from './status.ts';
+export * from './target-group.ts';
+export * from './target.ts';
+export * from './validate.ts';
+export * from './vpc.ts';

@@ -1,0 +1,96 @@
+// Listeners: VIP, port and protocol of a load balancer, and what happens to what arrives there (tencent-cloud.md C-P0, E2).
+import { type Static, Type } from 'typebox';
+import { CertificateId, closed, ListenerId, LoadBalancerId, Name, Port, Revision, TargetGroupId } from './ids.ts';
+import { LIMITS } from './limits.ts';
+
+export const LISTENER_DEFAULTS = {
+  translation: 'auto',
+  onRemove: 'run',
+  tcpIdleSeconds: 900,
+  udpIdleSeconds: 300,
+} as const;
+
+export const ListenerProtocol = Type.Enum(['TCP', 'UDP', 'HTTP', 'HTTPS', 'TCP_SSL'], {
+  description: 'TCP and UDP are forwarded by directors; HTTP, HTTPS and TCP_SSL end on proxies',
+});
+export type ListenerProtocol = Static<typeof ListenerProtocol>;
+
+const fields = {
+  name: Name,
+  port: { ...Port, description: 'Port of the VIP (vport)' },
+  scheduler: Type.Enum(['maglev', 'wrr', 'least-connections', 'ip-hash'], {
+    description:
+      'Picks the target of a new flow. TCP, UDP: maglev (default) or wrr. TCP_SSL: any, default wrr. HTTP(S): see the rules',
+  }),
+  translation: Type.Enum(['auto', 'none', 'dnat', 'fullnat'], {
+    default: LISTENER_DEFAULTS.translation,
+    description: 'auto: the right one for the kind of listener and target',
+  }),
+  targetGroup: {
+    ...TargetGroupId,
+    description: 'Group of a TCP, UDP or TCP_SSL listener; HTTP(S) listeners have rules instead',
+  },
+  idleSeconds: Type.Integer({
+    minimum: 10,
+    maximum: 1980,
+    description: 'Idle time of a flow: 900 for TCP, 300 for UDP when absent',
+  }),
+  onRemove: Type.Enum(['run', 'reset', 'reschedule'], {
+    default: LISTENER_DEFAULTS.onRemove,
+    description: 'What happens to the flows of a removed target',
+  }),
+  certificates: Type.Array(CertificateId, {
+    maxItems: LIMITS.certificatesPerListenerMax,
+    uniqueItems: true,
+    description: 'Certificates of an HTTPS or TCP_SSL listener',
+  }),
+};
+
+const optional = {
+  name: Type.Optional(fields.name),
+  scheduler: Type.Optional(fields.scheduler),
+  translation: Type.Optional(fields.translation),
+  targetGroup: Type.Optional(fields.targetGroup),
+  idleSeconds: Type.Optional(fields.idleSeconds),
+  onRemove: Type.Optional(fields.onRemove),
+  certificates: Type.Optional(fields.certificates),
+};
+
+export const ListenerInput = Type.Object(
+  {
+    id: Type.Optional(ListenerId),
+    loadBalancer: LoadBalancerId,
+    protocol: ListenerProtocol,
+    port: fields.port,
+    ...optional,
+  },
+  { ...closed, description: 'A listener to create' },
+);
+export type ListenerInput = Static<typeof ListenerInput>;
+
+export const ListenerPatch = Type.Object(optional, { ...closed, description: 'What may change on a listener' });
+export type ListenerPatch = Static<typeof ListenerPatch>;
+
+export const Listener = Type.Object(
+  {
+    id: ListenerId,
+    loadBalancer: LoadBalancerId,
+    name: fields.name,
+    protocol: ListenerProtocol,
+    port: fields.port,
+    scheduler: fields.scheduler,
+    translation: fields.translation,
+    targetGroup: Type.Optional(fields.targetGroup),
+    idleSeconds: fields.idleSeconds,
+    onRemove: fields.onRemove,
+    certificates: fields.certificates,
+    revision: Revision,
+  },
+  { ...closed, description: 'A listener' },
+);
+export type Listener = Static<typeof Listener>;
+
+/** True for listeners whose connections end on a proxy. */
+export function isProxied(protocol: ListenerProtocol): boolean {
+  return protocol !== 'TCP' && protocol !== 'UDP';
+}
