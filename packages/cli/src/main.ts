@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+// The clb command: argv, signals and exit status; run.ts does the rest.
+import { ExitStatus } from './errors.ts';
+import { run } from './run.ts';
+
+const interrupt = new AbortController();
+let signals = 0;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    signals += 1;
+    interrupt.abort(new Error(signal));
+    // The second signal no longer waits for a clean close.
+    if (signals > 1) process.exit(ExitStatus.interrupted);
+  });
+}
+// `clb get … | head` closes our output early: that is the reader's choice, not an error.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(ExitStatus.ok);
+  throw error;
+});
+
+const status = await run(process.argv.slice(2), {
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  signal: interrupt.signal,
+});
+// Everything is closed by now; what still holds the process open (a keep-alive socket) must not keep the user waiting.
+process.stdout.write('', () => process.stderr.write('', () => process.exit(status)));
