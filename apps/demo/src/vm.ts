@@ -1,0 +1,80 @@
+// The server inside a VM: answers HTTP with its own name, the peer it saw and the headers it got; echoes UDP. Plain Node, no package.
+// usage: node vm.ts --name vm-a1 --port 8080
+import { createHash } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { parseArgs } from 'node:util';
+
+/** What a VM answers. */
+export interface VmAnswer {
+  name: string;
+  peer: string;
+  peerPort: number;
+  local: string;
+  localPort: number;
+  method: string;
+  url: string;
+  headers: Record<string, string | string[] | undefined>;
+  /** Bytes received in the body and their SHA-256. */
+  bodyBytes: number;
+  bodyHash: string;
+}
+
+const BODY_BYTES_MAX = 64 << 20;
+/** `::ffff:a.b.c.d` is how a dual-stack socket shows an IPv4 peer. */
+const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');
+
+/** `n` bytes that depend on their place, so that a lost or doubled segment changes the hash. */
+export function patternBytes(count: number): Buffer {
+  const bytes = Buffer.alloc(count);
+  for (let at = 0; at + 4 <= count; at += 4) bytes.writeUInt32LE((at * 2654435761) >>> 0, at);
+  return bytes;
+}
+
+function answer(name: string, request: IncomingMessage, response: ServerResponse): void {
+  const size = /^\/bytes\/(\d+)$/.exec(request.url ?? '');
+  const hash = createHash('sha256');
+  let bodyBytes = 0;
+  request.on('data', (chunk: Buffer) => {
+    bodyBytes += chunk.length;
+    hash.update(chunk);
+  });
+  request.on('end', () => {
+    if (size) return void response.end(patternBytes(Math.min(Number(size[1]), BODY_BYTES_MAX)));
+    const { remoteAddress, remotePort, localAddress, localPort } = request.socket;
+    const body: VmAnswer = {
+      name,
+      peer: plain(remoteAddress),
+      peerPort: remotePort ?? 0,
+      local: plain(localAddress),
+      localPort: localPort ?? 0,
+      method: request.method ?? '',
+      url: request.url ?? '',
+      headers: request.headers,
+      bodyBytes,
+      bodyHash: hash.digest('hex'),
+    };
+    response.setHeader('content-type', 'application/json');
+    response.end(`${JSON.stringify(body)}\n`);
+  });
+}
+
+function main(): void {
+  const { values } = parseArgs({ options: { name: { type: 'string' }, port: { type: 'string', default: '8080' } } });
+  const name = values.name ?? 'vm';
+  const port = Number(values.port);
+  const server = createServer((request, response) => answer(name, request, response));
+  const echo = createSocket('udp6');
+  echo.on('message', (message, peer) =>
+    echo.send(
+      JSON.stringify({ name, peer: plain(peer.address), peerPort: peer.port, text: message.toString() }),
+      peer.port,
+      peer.address,
+    ),
+  );
+  echo.on('error', () => undefined);
+  echo.bind(port, '::', () => server.listen(port, '::', () => console.log(`ready: ${name} on port ${port}`)));
+}
+
+if (import.meta.main) main();

@@ -1,0 +1,110 @@
+// Records frames of devices in other namespaces from within this process: no child, no race at start or stop, nothing to install.
+// What is recorded can be parsed at once and is written as pcap (RFC draft-ietf-opsawg-pcap) for tcpdump and tshark.
+import { spawnSync } from 'node:child_process';
+import { closeSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { openTap, readTap } from './kernel.ts';
+import { within } from './network.ts';
+import type { Network } from './network.ts';
+import { parseFrame } from './parse.ts';
+import type { Frame } from './parse.ts';
+
+const SNAP_BYTES = 65_535;
+const DRAIN_EVERY_MS = 5;
+const FRAMES_MAX = 200_000;
+
+export interface Captured {
+  atMs: number;
+  bytes: Buffer;
+  frame: Frame;
+}
+
+export interface Capture {
+  /** Everything up to now, oldest first. */
+  frames(): Captured[];
+  /** Stops, writes `<name>.pcap` into the run's directory and returns its frames. */
+  stop(): Captured[];
+  file: string;
+}
+
+export function startCapture(network: Network, namespace: string, device: string, name: string): Capture {
+  const fd = within(network, namespace, () => openTap(device));
+  const file = join(network.directory, `${name}.pcap`);
+  const buffer = Buffer.alloc(SNAP_BYTES);
+  const captured: Captured[] = [];
+  let isOpen = true;
+  const drain = (): void => {
+    for (let bytes = readTap(fd, buffer); bytes > 0 && captured.length < FRAMES_MAX; bytes = readTap(fd, buffer)) {
+      const copy = Buffer.from(buffer.subarray(0, bytes));
+      captured.push({ atMs: Date.now(), bytes: copy, frame: parseFrame(copy) });
+    }
+  };
+  const timer = setInterval(drain, DRAIN_EVERY_MS);
+  const frames = (): Captured[] => {
+    if (isOpen) drain();
+    return captured;
+  };
+  const stop = (): Captured[] => {
+    const all = frames();
+    if (!isOpen) return all;
+    isOpen = false;
+    clearInterval(timer);
+    closeSync(fd);
+    writeFileSync(file, pcap(all));
+    return all;
+  };
+  return { frames, stop, file };
+}
+
+/** Classic little-endian pcap, link type Ethernet. */
+export function pcap(frames: readonly Pick<Captured, 'atMs' | 'bytes'>[]): Buffer {
+  const head = Buffer.alloc(24);
+  head.writeUInt32LE(0xa1b2c3d4, 0);
+  head.writeUInt16LE(2, 4);
+  head.writeUInt16LE(4, 6);
+  head.writeUInt32LE(SNAP_BYTES, 16);
+  head.writeUInt32LE(1, 20);
+  const records = frames.flatMap(({ atMs, bytes }) => {
+    const record = Buffer.alloc(16);
+    record.writeUInt32LE(Math.floor(atMs / 1000), 0);
+    record.writeUInt32LE((atMs % 1000) * 1000, 4);
+    record.writeUInt32LE(bytes.length, 8);
+    record.writeUInt32LE(bytes.length, 12);
+    return [record, bytes];
+  });
+  return Buffer.concat([head, ...records]);
+}
+
+let tsharkPresent: boolean | undefined;
+
+export function hasTshark(): boolean {
+  tsharkPresent ??= spawnSync('tshark', ['--version']).status === 0;
+  return tsharkPresent;
+}
+
+/** Rows of fields as tshark reads them, with IP and TCP checksums checked (proofs.md). */
+export function tsharkFields(file: string, filter: string, fields: readonly string[]): string[][] {
+  const checks = ['ip.check_checksum', 'tcp.check_checksum', 'udp.check_checksum'].flatMap((name) => [
+    '-o',
+    `${name}:TRUE`,
+  ]);
+  const run = spawnSync(
+    'tshark',
+    ['-r', file, ...checks, '-Y', filter, '-T', 'fields', ...fields.flatMap((field) => ['-e', field])],
+    {
+      maxBuffer: 64 << 20,
+    },
+  );
+  if (run.status !== 0) throw new Error(`tshark: ${run.stderr.toString().trim()}`);
+  return run.stdout
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => line.split('\t'));
+}
+
+/** How many packets of the file tshark judges to have a wrong checksum, in any layer. */
+export function tsharkBadChecksums(file: string): number {
+  const bad = 'ip.checksum.status == "Bad" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad"';
+  return tsharkFields(file, bad, ['frame.number']).length;
+}

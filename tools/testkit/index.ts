@@ -1,0 +1,8 @@
+// The test kit: namespaces, processes, captures, packets and checkers for the demo and the e2e tests.
+export * from './build.ts';
+export * from './capture.ts';
+export * from './expect.ts';
+export * from './namespaces.ts';
+export * from './network.ts';
+export * from './parse.ts';
+export * from './state.ts';
