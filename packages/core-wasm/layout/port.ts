@@ -6,10 +6,10 @@ import { record } from './record.ts';
 export const PortKind = { None: 0, Xdp: 1, Packet: 2, Tun: 3, Memory: 4, Pcap: 5 } as const;
 
 export const portLimits = {
-  /** Ports of one core instance; `portIn` and `portOut` are one byte. */
-  PORTS_MAX: 256,
-  /** Bytes of one chunk of the slab: a frame and its headroom never cross a chunk. */
-  CHUNK_BYTES: 2048,
+  /** Kinds that the core tells apart; all others are copied by TypeScript. */
+  PORT_NONE: PortKind.None,
+  PORT_XDP: PortKind.Xdp,
+  PORT_PACKET: PortKind.Packet,
   /** Bytes of the page-aligned area that holds the rings and lists of one port. */
   PORT_AREA_BYTES: 262144,
   /** Frames that one port may queue between two kicks. */
@@ -26,7 +26,12 @@ export const PortState = record('PortState', 384, 'One port of a core instance: 
   frameBytesMax: ['u32', 'Longest frame that may be sent: MTU plus link header.'],
   arena: ['u32', 'First byte of the chunks of this port, relative to the slab.'],
   arenaBytes: ['u32', 'Bytes of those chunks.'],
-  ownArena: ['u32', 'First byte of the chunks that the core may take for frames of its own, relative to the slab.'],
+  ownArena: [
+    'u32',
+    'Packet, copy: first of the chunks for frames that the core makes or copies, relative to the slab.',
+  ],
+  ownChunks: ['u32', 'Packet, copy: how many of those there are.'],
+  ownUsed: ['u32', 'Packet, copy: how many of those the queue has used since the last kick.'],
   freeStack: ['u32', 'Linear address of the stack of free chunks (u32 each, relative to the slab).'],
   freeCount: ['u32', 'Chunks on that stack.'],
   freeMax: ['u32', 'Chunks that the stack can hold.'],
@@ -51,8 +56,7 @@ export const PortState = record('PortState', 384, 'One port of a core instance: 
   completionRing: ['u32', 'As rxRing, for the completion ring.'],
   completionMask: ['u32', 'As rxMask, for the completion ring.'],
   rxHead: ['u32', 'Packet: the slot that is read next.'],
-  txQueued: ['u32', 'Frames queued since the last kick.'],
-  inKernel: ['u32', 'Xdp: chunks on the fill, transmit and completion side.'],
+  txQueued: ['u32', 'Frames queued since the last kick (xdp: since the producer word was published).'],
   memoryBase: ['u64', 'Packet: absolute address of the linear memory, for iovecs.'],
   mac: ['bytes6', 'Own MAC address of the device; zero on layer 3.'],
   mtu: ['u16', 'MTU of the device.'],
