@@ -10,3 +10,13 @@ export {
 } from './image-keeper.ts';
 export { connectLink, type Link, type LinkOptions } from './link.ts';
 export { type Log, silentLog } from './log.ts';
+export {
+  type AnnouncedAddress,
+  type AnnouncedDirector,
+  type Announcements,
+  type Liveness,
+  planRoutes,
+  ROUTE_PROTOCOL,
+} from './announce.ts';
+export { startSwitchAnnouncer, type SwitchAnnouncer, type SwitchAnnouncerOptions } from './switch-announcer.ts';
+export { HEARTBEAT_PORT } from './heartbeat.ts';
