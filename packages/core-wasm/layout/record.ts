@@ -15,7 +15,15 @@ export interface RecordDefinition<F extends Record<string, Field> = Record<strin
   readonly fields: F;
 }
 
-export const WIDTH: Readonly<Record<FieldType, number>> = { u8: 1, u16: 2, u32: 4, u64: 8, i32: 4, bytes6: 6, bytes16: 16 };
+export const WIDTH: Readonly<Record<FieldType, number>> = {
+  u8: 1,
+  u16: 2,
+  u32: 4,
+  u64: 8,
+  i32: 4,
+  bytes6: 6,
+  bytes16: 16,
+};
 const ALIGN: Readonly<Record<FieldType, number>> = { u8: 1, u16: 2, u32: 4, u64: 8, i32: 4, bytes6: 2, bytes16: 8 };
 
 export type Offsets<F> = { readonly [K in keyof F]: number };

@@ -1,0 +1,225 @@
+// Every enumeration that both sides of the wasm boundary know: numbers never change their meaning, new ones go to the end of their block.
+import { enumeration, valuesOf } from './enumeration.ts';
+
+export const verdictEnum = enumeration('Verdict', 'What becomes of a packet.', {
+  None: [0, 'Not decided yet; no packet leaves a burst with it.'],
+  Forward: [1, 'Sent out of portOut.'],
+  Drop: [2, 'Counted under its reason and forgotten.'],
+  Punt: [3, 'Handed to the main thread: kept or answered there.'],
+  Consumed: [4, 'Absorbed; the core keeps nothing of it.'],
+  Held: [5, 'Complete but for its link header: the next hop is not resolved yet.'],
+});
+export const Verdict = valuesOf(verdictEnum);
+
+/** Blocks: 1–79 the director's walks, 80–111 the endpoint's, 112–127 ports; append inside the block. */
+export const reasonEnum = enumeration(
+  'Reason',
+  'Why a packet was not forwarded. Counted by number, named in metrics and explain.',
+  {
+    None: [0, 'No reason: the packet was forwarded.'],
+    TooShort: [1, 'A header is longer than what is left of the frame.'],
+    BadHeader: [2, 'A header field has an impossible value (version, header length, total length).'],
+    BadChecksum: [3, 'The IPv4 header checksum is wrong.'],
+    NotIp: [4, 'The EtherType is neither IPv4 nor IPv6: left to the kernel.'],
+    Fragment: [5, 'An IP fragment; fragments are not forwarded yet (P15).'],
+    ExtensionHeaders: [6, 'More IPv6 extension headers than the limit, or one that is refused.'],
+    Protocol: [7, 'A transport protocol that nothing here handles.'],
+    NotOurs: [8, 'The destination is no VIP, EIP or tunnel address of ours.'],
+    NoListener: [9, 'A VIP of ours, but no listener on that port and protocol.'],
+    Martian: [10, 'A source address that no packet may have: multicast, loopback, unspecified.'],
+    SourceIsVip: [11, 'The source is the VIP itself (land attack).'],
+    Loopback: [12, 'The chosen target is the client itself.'],
+    UntrustedTunnel: [13, 'A tunnelled packet from an outer source that the image does not know (P38).'],
+    BadTunnel: [14, 'GRE with other options than a key, or a tunnelled protocol that is not IP.'],
+    NestedTunnel: [15, 'A tunnel inside a tunnel.'],
+    NoFlow: [16, 'A reply that belongs to no flow and from which none can be recreated (P8).'],
+    MidFlow: [17, 'A TCP packet that is no SYN, without a flow, on a listener whose choice cannot be recomputed (P8).'],
+    FlowTableFull: [18, 'No free flow entry and none that may be evicted.'],
+    NoTarget: [19, 'The target group has no targets.'],
+    NoHost: [20, 'The target needs a tunnel, and its host has no address of a usable family.'],
+    NoRoute: [21, 'No route to the next hop.'],
+    Unresolved: [22, 'The next hop has no link address yet: held, then dropped.'],
+    TooBig: [
+      23,
+      'Larger than the path takes: answered with packet-too-big, or dropped when the answer is rate-limited (P14).',
+    ],
+    TtlExceeded: [24, 'TTL or hop limit ran out; answered with time-exceeded (P17).'],
+    NoHeadroom: [25, 'The frame leaves no room for the outer headers.'],
+    Tombstone: [26, 'The flow belongs to a removed target whose policy ends it.'],
+    EchoLimited: [27, 'An ICMP echo over the rate limit.'],
+    ErrorLimited: [28, 'An ICMP error that should have been sent, over the rate limit.'],
+    IcmpUnmatched: [29, 'An ICMP error whose quoted packet belongs to no flow (P16).'],
+    IcmpType: [30, 'An ICMP type that a VIP neither answers nor translates.'],
+    TunnelPmtu: [31, 'An ICMP packet-too-big about a tunnel of ours: learned, then absorbed (P14).'],
+    Probe: [32, 'A reply to a health probe: handed to the health checker (P24).'],
+    NoEip: [33, 'Tunnelled to the stateless tier, but the source has no EIP (P28).'],
+    NotTunnelledEip: [34, 'The host of an EIP has no usable tunnel address.'],
+    PortPool: [35, 'No free source port towards this target (P6, P18).'],
+    FamilyMismatch: [
+      36,
+      'Client and target are of different IP families and the listener does not translate between them.',
+    ],
+    BadTcp: [37, 'TCP with an impossible data offset or flag combination.'],
+    NoImage: [38, 'No image has been applied yet.'],
+    WalkBug: [39, 'A walk ended without a verdict: a bug, counted so that it shows.'],
+    Reset: [40, 'A packet of a flow whose target was removed with the reset policy.'],
+    TunnelToSibling: [41, 'A tunnel address of another worker; hand-over is not there yet (P10).'],
+    ZeroChecksum: [42, 'UDP over IPv6 without a checksum.'],
+    KernelOnly: [43, 'Left to the kernel: ARP, ND and other link-local traffic on this port.'],
+    BadAddress: [44, 'A record whose frame would lie outside its chunk.'],
+  },
+);
+export const Reason = valuesOf(reasonEnum);
+
+export const packetFlagEnum = enumeration('PacketFlag', 'Bits of PacketRecord.flags.', {
+  Layer3: [1, 'Received on a port without link headers: the frame begins with the IP header. Set by the port.'],
+  PartialChecksum: [2, 'The transport checksum is not filled in (offload). Set by the port.'],
+  NewFlow: [4, 'This packet made its flow.'],
+  PickedUp: [8, 'The flow was recreated in mid-flow (P8).'],
+  FromTunnel: [16, 'Decapsulated.'],
+  Generated: [32, 'Made by the core in place of the received packet: echo reply, ICMP error.'],
+  Clamped: [64, 'The MSS option was lowered.'],
+  Encapsulated: [128, 'Carries outer headers of ours.'],
+  NextHopIsTarget: [256, 'Encapsulation L2: the next hop is the target itself, whatever the destination says.'],
+});
+export const PacketFlag = valuesOf(packetFlagEnum);
+
+export const directionEnum = enumeration('Direction', 'Which walk a packet takes (P3).', {
+  None: [0, 'Not dispatched.'],
+  Inbound: [1, 'Client to target, through a listener.'],
+  Outbound: [2, 'Target to client, out of a tunnel.'],
+  EipInbound: [3, 'To an EIP, without state (P28).'],
+  EipOutbound: [4, 'From the owner of an EIP, without state (P28).'],
+  Icmp: [5, 'ICMP to an address of ours (P16, P17).'],
+  Probe: [6, 'A reply to a health probe (P24).'],
+});
+export const Direction = valuesOf(directionEnum);
+
+export const translationEnum = enumeration('Translation', 'What a listener changes in the packet itself.', {
+  None: [0, 'Nothing: the target owns the VIP.'],
+  Dnat: [1, 'Destination becomes the target; the client stays visible.'],
+  FullNat: [2, 'Source becomes a local address of the director as well (P18).'],
+  Nat64: [3, 'FullNat between families (P32).'],
+});
+export const Translation = valuesOf(translationEnum);
+
+export const encapsulationEnum = enumeration('Encapsulation', 'How a packet reaches its target.', {
+  None: [0, 'Routed as it is.'],
+  L2: [1, 'As it is, to the link address of the target (LVS-DR).'],
+  Ipip: [2, 'IP in IP.'],
+  Gre: [3, 'GRE whose key is the VPC id.'],
+});
+export const Encapsulation = valuesOf(encapsulationEnum);
+
+export const schedulerEnum = enumeration('Scheduler', 'How a listener picks the target of a new flow.', {
+  Maglev: [0, 'Consistent hash of addresses and ports (P12).'],
+  Wrr: [1, 'Smooth weighted round robin, state per worker (P13).'],
+  SourceHash: [2, 'Consistent hash of the client address alone.'],
+});
+export const Scheduler = valuesOf(schedulerEnum);
+
+export const onRemoveEnum = enumeration('OnRemove', 'What happens to the flows of a removed target.', {
+  Run: [0, 'They run on to their end.'],
+  Reset: [1, 'They are ended.'],
+  Reschedule: [2, 'Their next packet is given another target.'],
+});
+export const OnRemove = valuesOf(onRemoveEnum);
+
+export const flowStateEnum = enumeration('FlowState', 'State of a flow entry; the timeout follows from it.', {
+  Free: [0, 'Not in use.'],
+  SynSeen: [1, 'TCP: SYN of the client passed. Half-open: evicted first.'],
+  SynAckSeen: [2, 'TCP: SYN/ACK of the target passed. Half-open.'],
+  Established: [3, 'TCP: both sides have spoken, or a direct-return flow whose client sent its ACK.'],
+  FinSeen: [4, 'TCP: one side has sent FIN.'],
+  TimeWait: [5, 'TCP: both sides have sent FIN.'],
+  Closed: [6, 'TCP: RST passed.'],
+  Datagram: [7, 'UDP and the rest: only one side has spoken.'],
+  DatagramReplied: [8, 'UDP and the rest: both sides have spoken.'],
+});
+export const FlowState = valuesOf(flowStateEnum);
+
+export const flowFlagEnum = enumeration('FlowFlag', 'Bits of FlowEntry.flags.', {
+  PickedUp: [1, 'Recreated in mid-flow: the window of the client is unchecked.'],
+  PortRewritten: [2, 'The source port seen by the target is not the client’s (P6).'],
+  FinInbound: [4, 'The client has sent FIN.'],
+  FinOutbound: [8, 'The target has sent FIN.'],
+  Rescheduled: [16, 'Given another target after its own was removed or died.'],
+});
+export const FlowFlag = valuesOf(flowFlagEnum);
+
+export const addressKindEnum = enumeration('AddressKind', 'What an entry of the address table says about its key.', {
+  Empty: [0, 'Not in use.'],
+  Listener: [1, '(net, VIP, vport, protocol) → listener slot.'],
+  Vip: [2, '(net, VIP) → 0.'],
+  Eip: [3, '(EIP) → row of the EIP.'],
+  EipPrivate: [4, '(net, private address) → row of the EIP.'],
+  Tunnel: [5, '(tunnel address) → worker in the low byte, 256 when it is another director’s.'],
+  Anycast: [6, '(E) → 0.'],
+  Probe: [7, '(probe address) → 0.'],
+  Trusted: [8, '(outer source from which tunnels are accepted) → 0.'],
+  Target: [9, '(net, target address, port, protocol) → target slot: the reverse key.'],
+  Rebuild: [10, 'As Target → the only listener slot that uses it, or NONE when there are several (P8).'],
+  Routed: [11, '(net 0, target address) of encapsulation none: replies come back untunnelled (LVS-NAT).'],
+});
+export const AddressKind = valuesOf(addressKindEnum);
+
+export const rowFlagEnum = enumeration('RowFlag', 'Bits of the flags of listener, target, host and EIP rows.', {
+  Present: [1, 'The row belongs to the image.'],
+  Tombstone: [2, 'Removed from the image, kept for the flows that refer to it (P5).'],
+  DirectReturn: [4, 'Listener: replies do not come back through the director.'],
+});
+export const RowFlag = valuesOf(rowFlagEnum);
+
+export const healthEnum = enumeration(
+  'Health',
+  'Live verdict on a target, written by the health checker between images.',
+  {
+    Unknown: [0, 'Never probed: no traffic while a target of the group is known alive (P24).'],
+    Alive: [1, 'Usable.'],
+    Dead: [2, 'Passed over while another target of the group is usable.'],
+  },
+);
+export const Health = valuesOf(healthEnum);
+
+export const stepEnum = enumeration('Step', 'Steps of the walks, as trace records name them.', {
+  None: [0, 'No step.'],
+  Parse: [1, 'Headers read. a = protocol, b = source port, c = destination port, d = TCP flags.'],
+  Dispatch: [2, 'Walk chosen. a = Direction, b = net.'],
+  Classify: [3, 'Listener looked up. a = listener slot.'],
+  Admit: [4, 'Let in.'],
+  Track: [5, 'Flow looked up. a = flow slot or NONE, b = state, c = flags, d = keyed hash.'],
+  Schedule: [6, 'Target chosen. a = target slot, b = Maglev slot or NONE, c = re-hashes, d = scheduler.'],
+  Translate: [7, 'Addresses rewritten. a = Translation, b = source port, c = destination port.'],
+  Encapsulate: [8, 'Outer headers put in front. a = Encapsulation, b = key, c = host slot, d = bytes added.'],
+  Decapsulate: [9, 'Outer headers taken off. a = key, b = bytes taken.'],
+  Emit: [10, 'Next hop. a = port, b = neighbour row or NONE.'],
+  Icmp: [11, 'ICMP handled. a = type, b = code.'],
+  Eip: [12, 'EIP translated. a = row, b = net.'],
+  Verdict: [13, 'End of the walk. a = Verdict, b = Reason.'],
+});
+export const Step = valuesOf(stepEnum);
+
+export const portKindEnum = enumeration('LinkKind', 'What a port row says about the link.', {
+  Absent: [0, 'No such port.'],
+  Ethernet: [1, 'Frames carry an Ethernet header.'],
+  Ip: [2, 'Frames begin with the IP header (tun).'],
+});
+export const LinkKind = valuesOf(portKindEnum);
+
+export const ENUMS = [
+  verdictEnum,
+  reasonEnum,
+  packetFlagEnum,
+  directionEnum,
+  translationEnum,
+  encapsulationEnum,
+  schedulerEnum,
+  onRemoveEnum,
+  flowStateEnum,
+  flowFlagEnum,
+  addressKindEnum,
+  rowFlagEnum,
+  healthEnum,
+  stepEnum,
+  portKindEnum,
+] as const;

@@ -1,0 +1,48 @@
+// The layout of the shared memory: records, enumerations, limits. Add a record to RECORDS and it is generated, checked and documented.
+import { ENUMS } from './enums.ts';
+import { LIMITS } from './limits.ts';
+import { PacketRecord } from './packet.ts';
+import { PortKind, PortState, portLimits } from './port.ts';
+import * as records from './records.ts';
+import type { Field, Layout } from './record.ts';
+
+export * from './enumeration.ts';
+export * from './enums.ts';
+export * from './limits.ts';
+export * from './packet.ts';
+export * from './port.ts';
+export * from './record.ts';
+export * from './records.ts';
+
+/** Every record, in the order of the reference page. */
+export const RECORDS: readonly Layout<Record<string, Field>>[] = [PacketRecord, ...Object.values(records), PortState];
+
+/** Named constants beside the limits that AssemblyScript gets as well. */
+export const CONSTANTS: Readonly<Record<string, number>> = { ...portLimits };
+
+/** Plain enumerations that AssemblyScript gets as well. */
+export const PLAIN_ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = { PortKind };
+
+/** Changes with every number that both sides must agree on (FNV-1a over all of them); compared when a core opens a memory. */
+export const LAYOUT_HASH: number = fnv1a(
+  JSON.stringify([
+    RECORDS.map((record) => [
+      record.name,
+      record.bytes,
+      Object.entries(record.fields).map(([name, [type]]) => [name, type]),
+    ]),
+    ENUMS.map((definition) => [
+      definition.name,
+      Object.entries(definition.members).map(([name, [value]]) => [name, value]),
+    ]),
+    Object.entries(LIMITS).map(([name, [value]]) => [name, value]),
+    Object.entries(CONSTANTS),
+    Object.entries(PLAIN_ENUMS),
+  ]),
+);
+
+function fnv1a(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  return hash >>> 0;
+}

@@ -1,0 +1,325 @@
+// Records of the director's tables and of the memory map. One memory a process: `data-plane.md` P4, P5, P11, P12.
+import { record } from './record.ts';
+
+export const MemoryMap = record(
+  'MemoryMap',
+  256,
+  'Where everything lies; written once by the planner at MAP_ADDRESS.',
+  {
+    magic: ['u32', 'MAP_MAGIC.'],
+    layoutHash: ['u32', 'Hash of every record, enumeration and limit; a core with another one refuses this memory.'],
+    pages: ['u32', 'WebAssembly pages (64 KiB) of the memory.'],
+    workers: ['u32', 'Workers with regions of their own; the map of the explaining instance follows the last one.'],
+    workerMaps: ['u32', 'Address of the first WorkerMap.'],
+    control: ['u32', 'Address of the ControlBlock.'],
+    bankA: ['u32', 'Image bank of even generations.'],
+    bankB: ['u32', 'Image bank of odd generations.'],
+    bankBytes: ['u32', 'Bytes of one bank.'],
+    listenersMax: ['u32', 'Listener slots.'],
+    targetsMax: ['u32', 'Target slots.'],
+    groupsMax: ['u32', 'Group slots.'],
+    hostsMax: ['u32', 'Host slots.'],
+    eipsMax: ['u32', 'EIP rows.'],
+    membersMax: ['u32', 'Group members of all groups together.'],
+    maglevMax: ['u32', 'Maglev slots of all groups together.'],
+    addressSlots: ['u32', 'Slots of the address table; a power of two.'],
+    bankListeners: ['u32', 'Offset of the listener rows in a bank.'],
+    bankTargets: ['u32', 'Offset of the target rows in a bank.'],
+    bankGroups: ['u32', 'Offset of the group rows in a bank.'],
+    bankHosts: ['u32', 'Offset of the host rows in a bank.'],
+    bankEips: ['u32', 'Offset of the EIP rows in a bank.'],
+    bankMembers: ['u32', 'Offset of the group members in a bank.'],
+    bankTunnels: ['u32', 'Offset of our own tunnel rows, one a worker, in a bank.'],
+    bankAddresses: ['u32', 'Offset of the address table in a bank.'],
+    bankMaglev: ['u32', 'Offset of the Maglev slots (u16 member numbers) in a bank.'],
+    health: ['u32', 'Live table: one byte (Health) a target slot, written by the main thread.'],
+    hostPmtu: ['u32', 'Live table: HostPmtu a host slot.'],
+    nextHops: ['u32', 'Address of the NextHopTable.'],
+    routes: ['u32', 'Address of the RouteRows.'],
+    neighbours: ['u32', 'Address of the NeighbourRows.'],
+    portRows: ['u32', 'Address of the PortRows, PORTS_MAX of them.'],
+    endpointShared: ['u32', 'Region of the endpoint’s image tables; laid out by the endpoint itself.'],
+    endpointSharedBytes: ['u32', 'Bytes of it.'],
+    wrrOrdinal: ['u32', 'Ordinal of this node, for the start offset of wrr (P13).'],
+    spare: ['u32', 'Room for a later field.'],
+  },
+);
+
+export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
+  worker: ['u32', 'Number of the worker.'],
+  readOnly: ['u32', '1 for the explaining instance: it never writes flows.'],
+  state: ['u32', 'Address of the WorkerState.'],
+  burst: ['u32', 'Address of the PacketRecords, BURST_MAX of them.'],
+  slab: ['u32', 'Address of the slab; page-aligned. Every frame address is relative to it.'],
+  slabBytes: ['u32', 'Bytes of the slab.'],
+  injectChunk: ['u32', 'Slab-relative start of the chunks that no port owns: frames made by the main program.'],
+  injectChunks: ['u32', 'How many of them.'],
+  flows: ['u32', 'Address of the FlowEntries.'],
+  flowsMax: ['u32', 'Flow entries.'],
+  flowIndex: ['u32', 'Address of the index, u32 slots.'],
+  flowIndexSlots: ['u32', 'Index slots; a power of two.'],
+  listenerRefs: ['u32', 'Address of u32 reference counts, one a listener slot.'],
+  targetRefs: ['u32', 'Address of u32 reference counts, one a target slot.'],
+  wrr: ['u32', 'Address of i32 current weights, one a group member.'],
+  reasons: ['u32', 'Address of u64 counters, one a Reason.'],
+  listenerCounters: ['u32', 'Address of TrafficCounters, one a listener slot.'],
+  targetCounters: ['u32', 'Address of TrafficCounters, one a target slot.'],
+  eipCounters: ['u32', 'Address of TrafficCounters, one an EIP row.'],
+  unresolved: ['u32', 'Address of the UnresolvedRows, UNRESOLVED_MAX of them.'],
+  trace: ['u32', 'Address of the TraceRecords, TRACE_MAX of them.'],
+  portStates: ['u32', 'Address of the PortStates.'],
+  portsMax: ['u32', 'How many of them.'],
+  portAreas: ['u32', 'Ring areas of the ports, PORT_AREA_BYTES each; page-aligned.'],
+  endpoint: ['u32', 'Region of the endpoint’s own memory (return memory); laid out by the endpoint.'],
+  endpointBytes: ['u32', 'Bytes of it.'],
+});
+
+export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
+  generation: [
+    'u32',
+    'Number of the newest complete bank: even in A, odd in B, 0 before the first image. Written atomically.',
+  ],
+  endpointGeneration: ['u32', 'The same for the endpoint’s own tables.'],
+  stop: ['u32', 'Not 0: workers end.'],
+});
+
+export const WorkerState = record('WorkerState', 256, 'What one worker keeps between bursts.', {
+  adopted: ['u32', 'Generation in use: the acknowledgement of the flip (P11). Written atomically.'],
+  heartbeat: ['u32', 'Counts bursts and idle rounds; the watchdog looks at it (P2).'],
+  flowFree: ['u32', 'First free flow entry, or NONE; free entries are chained through FlowEntry.next.'],
+  flowFresh: ['u32', 'First flow entry that was never used.'],
+  flowCount: ['u32', 'Flow entries in use.'],
+  expireCursor: ['u32', 'Where expireFlows goes on.'],
+  evictCursor: ['u32', 'Where the search for an entry to evict goes on.'],
+  unresolvedHead: ['u32', 'Unresolved next hops reported so far.'],
+  unresolvedTail: ['u32', 'Unresolved next hops taken so far; written by the main program.'],
+  echoTokens: ['u32', 'Tokens of the echo bucket.'],
+  errorTokens: ['u32', 'Tokens of the ICMP error bucket.'],
+  tokensMs: ['u32', 'When the buckets were filled last.'],
+  sipKey0: ['u64', 'Key of the flow hash, first half: random, set before the first packet.'],
+  sipKey1: ['u64', 'Key of the flow hash, second half.'],
+  flowsCreated: ['u64', 'Flows created.'],
+  flowsExpired: ['u64', 'Flows ended by their idle time.'],
+  flowsEvicted: ['u64', 'Half-open flows evicted by a full table.'],
+  flowsPickedUp: ['u64', 'Flows recreated in mid-flow.'],
+  portsRewritten: ['u64', 'Flows whose source port was rewritten (P6).'],
+  received: ['u64', 'Packets that entered a walk.'],
+  forwarded: ['u64', 'Packets with the verdict Forward.'],
+  dropped: ['u64', 'Packets with the verdict Drop.'],
+  punted: ['u64', 'Packets with the verdict Punt.'],
+  consumed: ['u64', 'Packets with the verdict Consumed.'],
+  held: ['u64', 'Packets with the verdict Held.'],
+  generated: ['u64', 'Packets forwarded that the core made itself: echo replies and ICMP errors.'],
+  trace: ['u32', 'Trace records written for the packet in hand.'],
+});
+
+export const BankHeader = record('BankHeader', 192, 'First bytes of an image bank.', {
+  generation: ['u32', 'Generation of this bank.'],
+  listeners: ['u32', 'Listener slots in use or tombstoned: one more than the highest.'],
+  targets: ['u32', 'Target slots, likewise.'],
+  groups: ['u32', 'Group slots, likewise.'],
+  hosts: ['u32', 'Host slots, likewise.'],
+  eips: ['u32', 'EIP rows.'],
+  addresses: ['u32', 'Entries of the address table.'],
+  ordinal: ['u32', 'Ordinal of this node.'],
+  anycast4: ['bytes16', 'E over IPv4, or zeros.'],
+  anycast6: ['bytes16', 'E over IPv6, or zeros.'],
+  probe4: ['bytes16', 'Source of our probes over IPv4, or zeros.'],
+  probe6: ['bytes16', 'Source of our probes over IPv6, or zeros.'],
+  lip4: ['bytes16', 'First local address for full NAT over IPv4 (P18).'],
+  lip6: ['bytes16', 'First local address for full NAT over IPv6.'],
+});
+
+export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
+  id: ['u64', 'Stable id.'],
+  vip: ['bytes16', 'VIP.'],
+  net: ['u32', '0, or the VPC id of an internal VIP.'],
+  group: ['u32', 'Group slot.'],
+  idleMs: ['u32', 'Idle time of an established flow.'],
+  vport: ['u16', 'Port clients use.'],
+  protocol: ['u8', 'IP protocol.'],
+  translation: ['u8', 'Translation.'],
+  scheduler: ['u8', 'Scheduler.'],
+  flags: ['u8', 'RowFlag bits.'],
+  onRemove: ['u8', 'OnRemove.'],
+  family: ['u8', '4 or 6.'],
+});
+
+export const TargetRow = record('TargetRow', 64, 'A target, by slot.', {
+  id: ['u64', 'Stable id.'],
+  address: ['bytes16', 'Address of the target inside its net.'],
+  net: ['u32', 'VPC id, 0 for the underlay.'],
+  host: ['u32', 'Host slot, or NONE.'],
+  port: ['u16', 'Port of the target; 0 keeps the vport.'],
+  encapsulation: ['u8', 'Encapsulation.'],
+  flags: ['u8', 'RowFlag bits.'],
+  family: ['u8', '4 or 6.'],
+});
+
+export const GroupRow = record('GroupRow', 48, 'A target group, by slot.', {
+  id: ['u64', 'Stable id.'],
+  members: ['u32', 'First row of its members.'],
+  memberCount: ['u32', 'Members, weight 0 included.'],
+  maglev: ['u32', 'First of its Maglev slots.'],
+  slots: ['u32', 'Maglev slots; 0 when no member has a weight.'],
+  weightSum: ['u32', 'Sum of the weights.'],
+});
+
+export const MemberRow = record('MemberRow', 8, 'A target in a group, sorted by stable id.', {
+  target: ['u32', 'Target slot.'],
+  weight: ['u32', '0 drains.'],
+});
+
+export const HostRow = record('HostRow', 48, 'A tunnel end, by slot.', {
+  id: ['u64', 'Stable id.'],
+  v4: ['bytes16', 'Underlay IPv4 address, or zeros.'],
+  v6: ['bytes16', 'Underlay IPv6 address, or zeros.'],
+  flags: ['u32', 'RowFlag bits.'],
+});
+
+export const HostPmtu = record('HostPmtu', 8, 'Learned MTU of the tunnel to a host (P14).', {
+  mtu: ['u32', 'Bytes, or 0 when nothing is learned.'],
+  untilMs: ['u32', 'When it is forgotten.'],
+});
+
+export const EipRow = record('EipRow', 64, 'An EIP (P28), by row.', {
+  id: ['u64', 'Stable id.'],
+  eip: ['bytes16', 'Public address.'],
+  address: ['bytes16', 'Private address.'],
+  net: ['u32', 'VPC id of the private address.'],
+  host: ['u32', 'Host slot.'],
+  flags: ['u32', 'RowFlag bits.'],
+});
+
+export const TunnelRow = record('TunnelRow', 32, 'Our own tunnel addresses T(d,w), by worker.', {
+  v4: ['bytes16', 'IPv4, or zeros.'],
+  v6: ['bytes16', 'IPv6, or zeros.'],
+});
+
+export const AddressEntry = record(
+  'AddressEntry',
+  32,
+  'A slot of the address table: open addressing, linear probing, never full.',
+  {
+    address: ['bytes16', 'Address of the key.'],
+    net: ['u32', 'Net of the key.'],
+    port: ['u16', 'Port of the key, or 0.'],
+    protocol: ['u8', 'Protocol of the key, or 0.'],
+    kind: ['u8', 'AddressKind; Empty ends a probe.'],
+    value: ['u32', 'What the kind says.'],
+    hash: ['u32', 'Hash of the key.'],
+  },
+);
+
+export const FlowEntry = record(
+  'FlowEntry',
+  128,
+  'A flow under two keys (P4). The first cache line holds all that a known flow needs.',
+  {
+    client: ['bytes16', 'Client address: forward key.'],
+    seen: ['bytes16', 'Source that the target sees: reverse key. The client itself but in full NAT.'],
+    listener: ['u32', 'Listener slot: forward key.'],
+    target: ['u32', 'Target slot: reverse key.'],
+    clientPort: ['u16', 'Client port, or ICMP identifier.'],
+    seenPort: ['u16', 'Source port that the target sees.'],
+    state: ['u8', 'FlowState.'],
+    protocol: ['u8', 'IP protocol.'],
+    flags: ['u16', 'FlowFlag bits.'],
+    inboundMs: ['u32', 'Last packet of the client.'],
+    outboundMs: ['u32', 'Last packet of the target.'],
+    createdMs: ['u32', 'First packet.'],
+    next: ['u32', 'Next free entry, while free.'],
+    forwardHash: ['u32', 'Hash of the forward key.'],
+    reverseHash: ['u32', 'Hash of the reverse key.'],
+    worker: ['u32', 'T(last): the worker whose tunnel address carries this flow.'],
+    sequenceDelta: ['u32', 'Added to outbound sequence numbers (P26).'],
+    timestampDelta: ['u32', 'Added to outbound timestamps (P26).'],
+    epoch: ['u32', 'Sync: how often the flow has changed its owner (P9).'],
+    syncedMs: ['u32', 'Sync: last record sent.'],
+    ordinal: ['u32', 'Sync: ordinal of the owner.'],
+    packetsIn: ['u32', 'Packets of the client.'],
+    packetsOut: ['u32', 'Packets of the target.'],
+  },
+);
+
+export const TrafficCounter = record(
+  'TrafficCounter',
+  64,
+  'Traffic of a listener, target or EIP, seen by one worker.',
+  {
+    packetsIn: ['u64', 'Packets towards the target.'],
+    bytesIn: ['u64', 'Bytes of them, IP header included, tunnel excluded.'],
+    packetsOut: ['u64', 'Packets towards the client.'],
+    bytesOut: ['u64', 'Bytes of them.'],
+    flowsCreated: ['u64', 'Flows created.'],
+    flowsActive: ['u64', 'Flows alive.'],
+    dropped: ['u64', 'Packets dropped after the row was known.'],
+  },
+);
+
+export const NextHopTable = record(
+  'NextHopTable',
+  64,
+  'Head of the live next-hop table, under one seqlock: routes and neighbours change seldom.',
+  {
+    sequence: ['u32', 'Odd while the main thread writes.'],
+    routes: ['u32', 'Route rows in use, longest prefix first.'],
+  },
+);
+
+export const RouteRow = record('RouteRow', 80, 'A route. Prefix and mask are those of the 16-byte form.', {
+  prefix: ['bytes16', 'Prefix, host bits zero.'],
+  mask: ['bytes16', 'Mask.'],
+  gateway: ['bytes16', 'Gateway, or zeros when the destination is on the link.'],
+  port: ['u32', 'Port index.'],
+  mtu: ['u32', 'MTU of the route, or 0 for that of the port.'],
+  flags: ['u32', 'RowFlag bits.'],
+  length: ['u32', 'Prefix length in 128 bits.'],
+});
+
+export const NeighbourRow = record(
+  'NeighbourRow',
+  32,
+  'A resolved neighbour: open addressing by address, linear probing.',
+  {
+    address: ['bytes16', 'Address; zeros when empty.'],
+    mac: ['bytes6', 'Link address.'],
+    port: ['u16', 'Port index.'],
+    usedMs: ['u32', 'Last packet sent to it; written by the core, so the main program knows what to keep fresh (P36).'],
+    flags: ['u32', '1 = resolved.'],
+  },
+);
+
+export const PortRow = record('PortRow', 32, 'A port as the path sees it.', {
+  mac: ['bytes6', 'Own link address.'],
+  kind: ['u16', 'LinkKind.'],
+  mtu: ['u32', 'Largest IP packet.'],
+  flags: ['u32', 'RowFlag bits.'],
+});
+
+export const UnresolvedRow = record(
+  'UnresolvedRow',
+  32,
+  'A next hop without a link address, reported to the main program.',
+  {
+    address: ['bytes16', 'Address to resolve.'],
+    port: ['u32', 'Port index.'],
+    atMs: ['u32', 'When.'],
+  },
+);
+
+export const TraceRecord = record('TraceRecord', 96, 'What one step of the walk saw (explain).', {
+  step: ['u8', 'Step.'],
+  verdict: ['u8', 'Verdict after the step.'],
+  reason: ['u8', 'Reason after the step.'],
+  family: ['u8', '4 or 6.'],
+  a: ['u32', 'As the step says.'],
+  b: ['u32', 'As the step says.'],
+  c: ['u32', 'As the step says.'],
+  d: ['u32', 'As the step says.'],
+  net: ['u32', 'Net of the packet after the step.'],
+  source: ['bytes16', 'Source after the step.'],
+  destination: ['bytes16', 'Destination after the step.'],
+  outerSource: ['bytes16', 'Outer source after the step.'],
+  outerDestination: ['bytes16', 'Outer destination after the step.'],
+});

@@ -1,0 +1,278 @@
+// The memory planner (P11): one memory a process, laid out once at start; a size that does not fit is refused, never clipped.
+import {
+  AddressEntry,
+  BankHeader,
+  ControlBlock,
+  EipRow,
+  FlowEntry,
+  GroupRow,
+  HostPmtu,
+  HostRow,
+  LAYOUT_HASH,
+  ListenerRow,
+  MemberRow,
+  MemoryMap,
+  NeighbourRow,
+  NextHopTable,
+  PacketRecord,
+  PortRow,
+  PortState,
+  RouteRow,
+  TargetRow,
+  TraceRecord,
+  TrafficCounter,
+  TunnelRow,
+  UnresolvedRow,
+  WorkerMap,
+  WorkerState,
+  limits,
+  portLimits,
+} from '../layout/index.ts';
+
+/** The part of WebAssembly.Memory that this package needs; users without the DOM library can name it (toolchain.md T2.11). */
+export interface LinearMemory {
+  readonly buffer: ArrayBufferLike;
+}
+
+export interface PlanOptions {
+  /** Workers with regions of their own; 1 by default. */
+  workers?: number;
+  /** Flow entries a worker; 1,048,576 by default. 0 for a process without flows (endpoint). */
+  flows?: number;
+  /** Ports a worker; 4 by default. */
+  ports?: number;
+  /** Chunks of 2,048 bytes a port: a power of two; 4,096 by default. */
+  portChunks?: number;
+  /** Chunks that no port owns, for frames made by the main program; 64 by default. */
+  injectChunks?: number;
+  listeners?: number;
+  targets?: number;
+  groups?: number;
+  hosts?: number;
+  eips?: number;
+  /** Maglev slots of all groups together. */
+  maglevSlots?: number;
+  /** Bytes of the endpoint's image tables, shared; 0 by default. */
+  endpointSharedBytes?: number;
+  /** Bytes of the endpoint's own memory, a worker; 0 by default. */
+  endpointBytes?: number;
+}
+
+/** Room of one port of one worker; all linear addresses but `arena`, which is relative to the slab. */
+export interface PortPlan {
+  readonly state: number;
+  readonly area: number;
+  readonly slab: number;
+  readonly arena: number;
+  readonly chunks: number;
+}
+
+export type WorkerPlan = { readonly [K in keyof typeof WorkerMap.fields]: number } & {
+  readonly ports: readonly PortPlan[];
+};
+export type MapPlan = { readonly [K in keyof typeof MemoryMap.fields]: number };
+
+export interface MemoryPlan {
+  /** What `Core.open` hands to the core. */
+  readonly mapAddress: number;
+  readonly pages: number;
+  readonly map: MapPlan;
+  readonly workers: readonly WorkerPlan[];
+  /** Regions of the explaining instance: it shares the flow table of worker 0 and has records, chunks and trace of its own. */
+  readonly explainer: WorkerPlan;
+}
+
+const PAGE = 65536;
+const MEMORY_MAX = 65536 * PAGE;
+
+const DEFAULTS: Required<PlanOptions> = {
+  workers: 1,
+  flows: limits.FLOWS_DEFAULT,
+  ports: 4,
+  portChunks: 4096,
+  injectChunks: 64,
+  listeners: 4096,
+  targets: 16384,
+  groups: 4096,
+  hosts: 4096,
+  eips: 4096,
+  maglevSlots: 4 << 20,
+  endpointSharedBytes: 0,
+  endpointBytes: 0,
+};
+
+/** Hands out addresses; `taken` may pass 4 GiB, the planner looks at the end. */
+class Space {
+  taken: number;
+  constructor(from: number) {
+    this.taken = from;
+  }
+  take(bytes: number, align = 64): number {
+    const at = Math.ceil(this.taken / align) * align;
+    this.taken = at + bytes;
+    return at;
+  }
+}
+
+const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(2, least)));
+
+/** Lays the memory out. Throws a RangeError that says which option to lower when it does not fit 4 GiB. */
+export function planMemory(options: PlanOptions = {}): MemoryPlan {
+  const sizes = { ...DEFAULTS, ...options };
+  check(sizes);
+  const space = new Space(limits.MAP_ADDRESS);
+  const mapAddress = space.take(MemoryMap.bytes);
+  const workerMaps = space.take(WorkerMap.bytes * (sizes.workers + 1));
+  const shared = planShared(space, sizes);
+  const workers = Array.from({ length: sizes.workers }, (_, worker) => planWorker(space, sizes, worker));
+  const explainer = planExplainer(space, sizes, workers[0] as WorkerPlan);
+  if (space.taken > MEMORY_MAX) {
+    const gib = (space.taken / 2 ** 30).toFixed(2);
+    throw new RangeError(
+      `The memory plan needs ${gib} GiB and a WebAssembly memory ends at 4 GiB: lower flows (${sizes.flows} of 128 bytes a worker), ` +
+        `workers (${sizes.workers}), portChunks (${sizes.portChunks} of 2 KiB a port) or maglevSlots (${sizes.maglevSlots})`,
+    );
+  }
+  const pages = Math.ceil(space.taken / PAGE);
+  const map: MapPlan = { ...shared, pages, workerMaps, workers: sizes.workers };
+  return { mapAddress, pages, map, workers, explainer };
+}
+
+function check(sizes: Required<PlanOptions>): void {
+  for (const [name, value] of Object.entries(sizes)) {
+    if (!Number.isInteger(value) || value < 0) throw new RangeError(`${name} must be a whole number, not ${value}`);
+  }
+  if (sizes.workers < 1 || sizes.workers > limits.WORKERS_MAX)
+    throw new RangeError(`workers must be 1 to ${limits.WORKERS_MAX}`);
+  if (sizes.flows > limits.FLOWS_MAX) throw new RangeError(`flows must not exceed ${limits.FLOWS_MAX} a worker`);
+  if (sizes.ports < 1 || sizes.ports > limits.PORTS_MAX) throw new RangeError(`ports must be 1 to ${limits.PORTS_MAX}`);
+  if (powerOfTwo(sizes.portChunks) !== sizes.portChunks) throw new RangeError('portChunks must be a power of two');
+  if (sizes.injectChunks < 1) throw new RangeError('injectChunks must be at least 1');
+}
+
+function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
+  const bank = new Space(BankHeader.bytes);
+  const members = sizes.targets * 2;
+  // Listeners, targets (three kinds of entry), EIPs (two) and addresses of the cluster, at a load of at most one half.
+  const addressSlots = powerOfTwo(
+    2 * (2 * sizes.listeners + 3 * sizes.targets + 2 * sizes.eips + 2 * sizes.hosts + 1024),
+  );
+  const offsets = {
+    bankListeners: bank.take(sizes.listeners * ListenerRow.bytes),
+    bankTargets: bank.take(sizes.targets * TargetRow.bytes),
+    bankGroups: bank.take(sizes.groups * GroupRow.bytes),
+    bankHosts: bank.take(sizes.hosts * HostRow.bytes),
+    bankEips: bank.take(sizes.eips * EipRow.bytes),
+    bankMembers: bank.take(members * MemberRow.bytes),
+    bankTunnels: bank.take(limits.WORKERS_MAX * TunnelRow.bytes),
+    bankAddresses: bank.take(addressSlots * AddressEntry.bytes),
+    bankMaglev: bank.take(sizes.maglevSlots * 2),
+  };
+  return {
+    ...offsets,
+    magic: limits.MAP_MAGIC,
+    layoutHash: LAYOUT_HASH,
+    pages: 0,
+    workers: 0,
+    workerMaps: 0,
+    control: space.take(ControlBlock.bytes),
+    bankBytes: bank.taken,
+    bankA: space.take(bank.taken, limits.PAGE_BYTES),
+    bankB: space.take(bank.taken, limits.PAGE_BYTES),
+    listenersMax: sizes.listeners,
+    targetsMax: sizes.targets,
+    groupsMax: sizes.groups,
+    hostsMax: sizes.hosts,
+    eipsMax: sizes.eips,
+    membersMax: members,
+    maglevMax: sizes.maglevSlots,
+    addressSlots,
+    health: space.take(sizes.targets),
+    hostPmtu: space.take(sizes.hosts * HostPmtu.bytes),
+    nextHops: space.take(NextHopTable.bytes),
+    routes: space.take(limits.ROUTES_MAX * RouteRow.bytes),
+    neighbours: space.take(limits.NEIGHBOURS_MAX * NeighbourRow.bytes),
+    portRows: space.take(limits.PORTS_MAX * PortRow.bytes),
+    endpointShared: space.take(sizes.endpointSharedBytes, limits.PAGE_BYTES),
+    endpointSharedBytes: sizes.endpointSharedBytes,
+    wrrOrdinal: 0,
+    spare: 0,
+  };
+}
+
+function planWorker(space: Space, sizes: Required<PlanOptions>, worker: number): WorkerPlan {
+  const flowIndexSlots = powerOfTwo(sizes.flows * 4);
+  const chunks = sizes.ports * sizes.portChunks;
+  const slabBytes = (chunks + sizes.injectChunks) * limits.CHUNK_BYTES;
+  const plan = {
+    ...planCounters(space, sizes),
+    worker,
+    readOnly: 0,
+    flows: space.take(sizes.flows * FlowEntry.bytes),
+    flowsMax: sizes.flows,
+    flowIndex: space.take(flowIndexSlots * 4),
+    flowIndexSlots,
+    listenerRefs: space.take(sizes.listeners * 4),
+    targetRefs: space.take(sizes.targets * 4),
+    wrr: space.take(sizes.targets * 2 * 4),
+    portStates: space.take(sizes.ports * PortState.bytes),
+    portsMax: sizes.ports,
+    portAreas: space.take(sizes.ports * portLimits.PORT_AREA_BYTES, limits.PAGE_BYTES),
+    endpoint: space.take(sizes.endpointBytes, limits.PAGE_BYTES),
+    endpointBytes: sizes.endpointBytes,
+    slab: space.take(slabBytes, limits.PAGE_BYTES),
+    slabBytes,
+    injectChunk: chunks * limits.CHUNK_BYTES,
+    injectChunks: sizes.injectChunks,
+  };
+  const ports = Array.from({ length: sizes.ports }, (_, index) => ({
+    state: plan.portStates + index * PortState.bytes,
+    area: plan.portAreas + index * portLimits.PORT_AREA_BYTES,
+    slab: plan.slab,
+    arena: index * sizes.portChunks * limits.CHUNK_BYTES,
+    chunks: sizes.portChunks,
+  }));
+  return { ...plan, ports };
+}
+
+function planCounters(space: Space, sizes: Required<PlanOptions>) {
+  return {
+    state: space.take(WorkerState.bytes),
+    burst: space.take(limits.BURST_MAX * PacketRecord.bytes),
+    reasons: space.take(limits.REASONS_MAX * 8),
+    listenerCounters: space.take(sizes.listeners * TrafficCounter.bytes),
+    targetCounters: space.take(sizes.targets * TrafficCounter.bytes),
+    eipCounters: space.take(sizes.eips * TrafficCounter.bytes),
+    unresolved: space.take(limits.UNRESOLVED_MAX * UnresolvedRow.bytes),
+    trace: space.take(limits.TRACE_MAX * TraceRecord.bytes),
+  };
+}
+
+function planExplainer(space: Space, sizes: Required<PlanOptions>, first: WorkerPlan): WorkerPlan {
+  const slabBytes = sizes.injectChunks * limits.CHUNK_BYTES;
+  const own = {
+    ...planCounters(space, sizes),
+    wrr: space.take(sizes.targets * 2 * 4),
+    slab: space.take(slabBytes, limits.PAGE_BYTES),
+  };
+  return { ...first, ...own, slabBytes, injectChunk: 0, readOnly: 1, portsMax: 0, ports: [] };
+}
+
+/** Makes the memory of a plan: fixed size, so a view over it never detaches. Shared unless said otherwise. */
+export function allocate(plan: MemoryPlan, kind: 'shared' | 'plain' = 'shared'): LinearMemory {
+  const memory = new WebAssembly.Memory({ initial: plan.pages, maximum: plan.pages, shared: kind === 'shared' });
+  writeMap(plan, memory);
+  return memory;
+}
+
+/** Writes the map records; `allocate` has done it. For a memory that comes from elsewhere. */
+export function writeMap(plan: MemoryPlan, memory: LinearMemory): void {
+  const words = new Uint32Array(memory.buffer);
+  for (const [name, offset] of Object.entries(MemoryMap.at))
+    words[(plan.mapAddress + offset) / 4] = plan.map[name as keyof MapPlan];
+  for (const [number, worker] of [...plan.workers, plan.explainer].entries()) {
+    const at = plan.map.workerMaps + number * WorkerMap.bytes;
+    for (const [name, offset] of Object.entries(WorkerMap.at))
+      words[(at + offset) / 4] = worker[name as keyof typeof WorkerMap.at];
+  }
+}
