@@ -1,4 +1,5 @@
 // The controller's REST API (native dialect) over undici: one call, JSON in and out, problems turned into sentences with a hint.
+import type { Problem } from '@openclb/model';
 import { Agent, request } from 'undici';
 import type { Connection } from './connection.ts';
 import { CliError, sentenceOf } from './errors.ts';
@@ -19,25 +20,15 @@ export interface Client {
   close(): Promise<void>;
 }
 
-/** RFC 9457, with the fields the controller adds. */
-export interface Problem {
-  readonly code?: string;
-  readonly detail?: string;
-  readonly title?: string;
-  readonly field?: string;
-  readonly hint?: string;
-}
+/** Anything may answer on a wrong URL, so no field is taken for granted. */
+type PartialProblem = Partial<Problem>;
 
 /** A refusal by the controller. */
 export class ProblemError extends CliError {
   readonly status: number;
-  readonly problem: Problem;
-  constructor(status: number, problem: Problem, hint: string | undefined) {
-    const where = problem.field === undefined || problem.field === '' ? '' : `${problem.field}: `;
-    super(`${where}${problem.detail ?? problem.title ?? `the controller answered ${status}`}`, {
-      hint,
-      code: problem.code,
-    });
+  readonly problem: PartialProblem;
+  constructor(status: number, problem: PartialProblem, hint: string | undefined) {
+    super(problem.detail ?? problem.title ?? `the controller answered ${status}`, { hint, code: problem.code });
     this.name = 'ProblemError';
     this.status = status;
     this.problem = problem;
@@ -109,11 +100,11 @@ function parseAnswer(url: URL, status: number, text: string): unknown {
   }
 }
 
-function problemOf(value: unknown): Problem {
+function problemOf(value: unknown): PartialProblem {
   return typeof value === 'object' && value !== null ? value : {};
 }
 
-function hintFor(status: number, problem: Problem, connection: Connection): string | undefined {
+function hintFor(status: number, problem: PartialProblem, connection: Connection): string | undefined {
   if (problem.hint !== undefined) return problem.hint;
   if (status === 401 || status === 403) {
     return connection.apiKey === undefined

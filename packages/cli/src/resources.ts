@@ -25,12 +25,16 @@ export const resources: readonly Resource[] = [
     columns: ['id', 'listener', 'domain', 'path', 'targetGroup', 'isDefault'],
     filter: 'listener',
   },
-  { name: 'target-groups', aliases: ['tg', 'tgs'], columns: ['id', 'name', 'targets'] },
+  { name: 'target-groups', aliases: ['tg', 'tgs', 'lbtg'], columns: ['id', 'name', 'targets'] },
   { name: 'vpcs', aliases: [], columns: ['id', 'name', 'cidrs'] },
-  { name: 'instances', aliases: ['vm', 'vms'], columns: ['id', 'vpcId', 'addresses', 'host', 'device', 'mac'] },
+  {
+    name: 'instances',
+    aliases: ['vm', 'vms', 'ins'],
+    columns: ['id', 'name', 'vpcId', 'addresses', 'host', 'device', 'mac'],
+  },
   { name: 'nodes', aliases: [], columns: ['id', 'role', 'underlay', 'ordinal', 'tunnels'] },
-  { name: 'eips', aliases: [], columns: ['id', 'address', 'state', 'binding'] },
-  { name: 'certificates', aliases: ['certs'], columns: ['id', 'name', 'domains'] },
+  { name: 'eips', aliases: [], columns: ['id', 'name', 'address', 'state', 'binding'] },
+  { name: 'certificates', aliases: ['certs'], columns: ['id', 'name'] },
 ];
 
 /** 'listener', 'listeners' and 'lbl' all name listeners. */

@@ -1,7 +1,22 @@
 // Every command, in the order of help and of docs/reference/cli.md.
 import type { Command } from './command.ts';
+import { apply } from './command/apply.ts';
 import { eipAllocate, eipBind, eipRelease, eipUnbind } from './command/eip.ts';
 import { explain } from './command/explain.ts';
 import { get, remove } from './command/get.ts';
+import { health, status } from './command/status.ts';
+import { top } from './command/top.ts';
 
-export const commands: readonly Command[] = [remove, eipAllocate, eipBind, eipUnbind, eipRelease, get, explain];
+export const commands: readonly Command[] = [
+  apply,
+  remove,
+  eipAllocate,
+  eipBind,
+  eipUnbind,
+  eipRelease,
+  get,
+  status,
+  health,
+  top,
+  explain,
+];

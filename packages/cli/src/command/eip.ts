@@ -1,7 +1,7 @@
 // clb eip: the life of an elastic IP address; the controller keeps its rules, this only says its words.
-import { defineCommand } from '../command.ts';
+import { type Eip, EipBindInput, EipInput } from '@openclb/model';
+import { type Context, defineCommand } from '../command.ts';
 import { ExitStatus } from '../errors.ts';
-import type { Context } from '../command.ts';
 
 const idArgument = {
   name: 'id',
@@ -9,20 +9,8 @@ const idArgument = {
   required: true,
   text: 'id of the EIP, as in eip-…',
 } as const;
-
-interface Eip {
-  readonly id: string;
-  readonly address: string;
-  readonly state: string;
-}
-
-async function change(context: Context, path: string, body: unknown, word: string): Promise<ExitStatus> {
-  const answer = await context.connect().call<Eip | null>('POST', path, { body });
-  context.out.answer(answer, (eip) =>
-    eip === null ? word : `${word} ${eip.id} ${eip.address ?? ''} ${eip.state ?? ''}`.trimEnd(),
-  );
-  return ExitStatus.ok;
-}
+const input = EipInput.properties;
+const binding = EipBindInput.properties;
 
 export const eipAllocate = defineCommand({
   name: 'eip allocate',
@@ -30,42 +18,32 @@ export const eipAllocate = defineCommand({
   summary: 'take an elastic IP address',
   arguments: [],
   flags: {
-    address: {
-      schema: { type: 'string', description: 'this address; otherwise a free one of the pool' },
-      value: 'ADDRESS',
-    },
-    id: {
-      schema: { type: 'string', description: 'id of the new EIP; otherwise the controller names it' },
-      value: 'ID',
-    },
+    address: { schema: input.address, value: 'ADDRESS' },
+    family: { schema: input.family },
+    name: { schema: input.name, value: 'NAME' },
+    id: { schema: input.id, value: 'ID' },
   },
   connects: true,
   examples: ['clb eip allocate', 'clb eip allocate --address 203.0.113.50'],
   run({ flags }, context) {
-    const body = {
-      ...(flags.address === undefined ? {} : { address: flags.address }),
-      ...(flags.id === undefined ? {} : { id: flags.id }),
-    };
-    return change(context, '/v1/eips', body, 'allocated');
+    return change(context, '/v1/eips', pick(flags, ['address', 'family', 'name', 'id']), 'allocated');
   },
 });
 
 export const eipBind = defineCommand({
   name: 'eip bind',
   group: 'configure',
-  summary: 'bind an EIP to an instance',
+  summary: 'bind an EIP to an instance, or to an address of a VPC',
   arguments: [idArgument],
   flags: {
-    instance: { schema: { type: 'string', description: 'id of the instance' }, value: 'ID', required: true },
-    address: {
-      schema: { type: 'string', description: 'its private address; its first one otherwise' },
-      value: 'ADDRESS',
-    },
+    instance: { schema: binding.instance, value: 'ID' },
+    vpc: { schema: binding.vpc, value: 'ID' },
+    address: { schema: binding.address, value: 'ADDRESS' },
   },
   connects: true,
-  examples: ['clb eip bind eip-1 --instance vm-a2'],
+  examples: ['clb eip bind eip-1 --instance ins-a2', 'clb eip bind eip-1 --vpc 100 --address 10.0.0.3'],
   run({ flags, arguments: words }, context) {
-    const body = { instance: flags.instance, ...(flags.address === undefined ? {} : { address: flags.address }) };
+    const body = pick(flags, ['instance', 'vpc', 'address']);
     return change(context, `/v1/eips/${encodeURIComponent(words.id)}/bind`, body, 'bound');
   },
 });
@@ -73,13 +51,14 @@ export const eipBind = defineCommand({
 export const eipUnbind = defineCommand({
   name: 'eip unbind',
   group: 'configure',
-  summary: 'take an EIP off its instance',
+  summary: 'take an EIP off what it is bound to',
   arguments: [idArgument],
   flags: {},
   connects: true,
   examples: ['clb eip unbind eip-1'],
-  run: ({ arguments: words }, context) =>
-    change(context, `/v1/eips/${encodeURIComponent(words.id)}/unbind`, {}, 'unbound'),
+  run({ arguments: words }, context) {
+    return change(context, `/v1/eips/${encodeURIComponent(words.id)}/unbind`, undefined, 'unbound');
+  },
 });
 
 export const eipRelease = defineCommand({
@@ -96,3 +75,14 @@ export const eipRelease = defineCommand({
     return ExitStatus.ok;
   },
 });
+
+async function change(context: Context, path: string, body: unknown, word: string): Promise<ExitStatus> {
+  const answer = await context.connect().call<Eip>('POST', path, body === undefined ? {} : { body });
+  context.out.answer(answer, (eip) => `${word} ${eip.id} ${eip.address} ${eip.state}`);
+  return ExitStatus.ok;
+}
+
+/** The flags that were given, as the fields of a body. */
+function pick<F extends object>(flags: F, names: readonly (keyof F & string)[]): Record<string, unknown> {
+  return Object.fromEntries(names.filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]]));
+}

@@ -1,6 +1,6 @@
 // Checks a YAML document against a JSON schema (TypeBox), node by node, so that every error has its line and column, and every
 // unknown key the nearest known one. The controller checks the same schema again; this check exists for the positions.
-import { type Document, isAlias, isMap, isScalar, isSeq, type Pair } from 'yaml';
+import { type Alias, isAlias, isMap, isScalar, isSeq, type Pair } from 'yaml';
 import { nearest } from '../nearest.ts';
 import type { Issue, Source } from './source.ts';
 
@@ -27,13 +27,15 @@ export interface Schema {
 }
 
 /** Nodes visited, aliases expanded: more is an alias bomb or no configuration. */
-const NODES_MAX = 500_000;
+const NODES_MAX = 200_000;
 const DEPTH_MAX = 32;
 const ISSUES_MAX = 50;
 
 interface Walk {
   readonly source: Source;
   readonly schemas: Readonly<Record<string, Schema>>;
+  /** What each alias stands for: finding it walks the whole document, so it is found once. */
+  readonly aliases: Map<unknown, unknown>;
   nodes: number;
 }
 
@@ -43,7 +45,7 @@ export function checkSource(
   schema: Schema,
   schemas: Readonly<Record<string, Schema>> = {},
 ): { value: unknown; issues: Issue[] } {
-  const walk: Walk = { source, schemas, nodes: 0 };
+  const walk: Walk = { source, schemas, aliases: new Map(), nodes: 0 };
   const issues: Issue[] = [];
   const value = checkNode(walk, source.document.contents, schema, [], issues);
   return { value, issues: issues.slice(0, ISSUES_MAX) };
@@ -51,7 +53,7 @@ export function checkSource(
 
 function checkNode(walk: Walk, given: unknown, asked: Schema, path: string[], issues: Issue[]): unknown {
   const schema = asked.$ref === undefined ? asked : (walk.schemas[asked.$ref] ?? {});
-  const node = isAlias(given) ? given.resolve(walk.source.document as Document.Parsed) : given;
+  const node = isAlias(given) ? resolveAlias(walk, given) : given;
   walk.nodes += 1;
   if (walk.nodes > NODES_MAX || path.length > DEPTH_MAX) {
     if (issues.length === 0) issues.push(issueAt(walk, given, path, 'too deep or too many values'));
@@ -64,6 +66,11 @@ function checkNode(walk: Walk, given: unknown, asked: Schema, path: string[], is
   const message = scalarProblem(value, schema);
   if (message !== undefined) issues.push(issueAt(walk, given, path, message));
   return value;
+}
+
+function resolveAlias(walk: Walk, alias: Alias): unknown {
+  if (!walk.aliases.has(alias)) walk.aliases.set(alias, alias.resolve(walk.source.document));
+  return walk.aliases.get(alias);
 }
 
 function checkMap(
