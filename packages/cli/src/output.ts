@@ -10,6 +10,8 @@ export interface Output {
   event(event: Record<string, unknown>, text: string): void;
   /** A line on standard error. */
   warn(text: string): void;
+  /** Text for standard error as it is. */
+  log(text: string): void;
   /** Replaces the screen on a terminal, else prints below. */
   screen(text: string): void;
 }
@@ -35,6 +37,9 @@ export function createOutput(streams: Streams, isJson: boolean): Output {
     },
     warn(text) {
       stderr.write(`${text}\n`);
+    },
+    log(text) {
+      stderr.write(text);
     },
     screen(text) {
       if (stdout.isTTY === true) stdout.write(`\u001b[H\u001b[2J${text}\n`);

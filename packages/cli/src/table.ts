@@ -1,5 +1,6 @@
 // Every command, in the order of help and of docs/reference/cli.md.
 import type { Command } from './command.ts';
+import { announce } from './command/announce.ts';
 import { apply } from './command/apply.ts';
 import { eipAllocate, eipBind, eipRelease, eipUnbind } from './command/eip.ts';
 import { explain } from './command/explain.ts';
@@ -8,6 +9,7 @@ import { health, status } from './command/status.ts';
 import { top } from './command/top.ts';
 
 export const commands: readonly Command[] = [
+  announce,
   apply,
   remove,
   eipAllocate,
