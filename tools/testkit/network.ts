@@ -191,7 +191,7 @@ export const readLog = (running: Running): string => readFileSync(running.logFil
 export async function waitReady(running: Running, milliseconds = READY_WAIT_MS): Promise<string> {
   const end = performance.now() + milliseconds;
   for (;;) {
-    const line = /^.*\bready\b.*$/m.exec(readLog(running));
+    const line = /^(ready:|\{"event":"ready").*$/m.exec(readLog(running));
     if (line) return line[0];
     const why = !isAlive(running.note)
       ? 'ended before it was ready'

@@ -16,6 +16,8 @@ export interface HttpOrder {
   localPort?: number;
   /** A body of this many pattern bytes. */
   bodyBytes?: number;
+  /** Or this body. */
+  body?: string;
   timeoutMs?: number;
 }
 
@@ -35,7 +37,7 @@ export interface Outcome {
   /** HTTP status; 0 for UDP and failures. */
   status: number;
   headers: Record<string, string>;
-  /** Text of bodies up to 16 KiB; longer ones by their hash. */
+  /** Text of bodies up to 512 KiB; longer ones by their hash. */
   body: string;
   bodyBytes: number;
   bodyHash: string;
@@ -53,7 +55,8 @@ export interface Command {
   paceMs?: number;
 }
 
-const BODY_TEXT_MAX = 16 << 10;
+/** Longer bodies are told by their hash. */
+const BODY_TEXT_BYTES_MAX = 512 << 10;
 const TIMEOUT_MS = 3000;
 
 const failed = (error: string, started: number, localPort = 0): Outcome => ({
@@ -95,8 +98,9 @@ export function http(order: HttpOrder): Promise<Outcome> {
     const timer = setTimeout(() => give(failed('timeout', started, localPort)), order.timeoutMs ?? TIMEOUT_MS);
     socket.on('connect', () => {
       localPort = socket.localPort ?? localPort;
-      socket.write(requestText(order, order.bodyBytes ?? 0));
-      if (order.bodyBytes) socket.write(pattern(order.bodyBytes));
+      const body = order.body === undefined ? pattern(order.bodyBytes ?? 0) : Buffer.from(order.body);
+      socket.write(requestText(order, body.length));
+      if (body.length > 0) socket.write(body);
     });
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     socket.on('error', (error: NodeJS.ErrnoException) => give(failed(error.code ?? error.message, started, localPort)));
@@ -125,7 +129,7 @@ function readAnswer(bytes: Buffer): Omit<Outcome, 'ms' | 'localPort'> {
   return {
     status,
     headers,
-    body: body.length <= BODY_TEXT_MAX ? body.toString() : '',
+    body: body.length <= BODY_TEXT_BYTES_MAX ? body.toString() : '',
     bodyBytes: body.length,
     bodyHash: createHash('sha256').update(body).digest('hex'),
     ...(error ? { error } : {}),

@@ -8,6 +8,8 @@ export interface Node {
   /** Underlay addresses; the switch's end is one below (v4, a /31) or ::1 (v6). */
   v4: string;
   v6: string;
+  /** Tells in a capture which way a frame went. */
+  mac: string;
 }
 
 export interface Vm {
@@ -21,7 +23,12 @@ export interface Vm {
   mac: string;
 }
 
-const node = (name: string, odd: number): Node => ({ name, v4: `10.255.0.${odd}`, v6: `fd00:255:${odd}::2` });
+const node = (name: string, odd: number): Node => ({
+  name,
+  v4: `10.255.0.${odd}`,
+  v6: `fd00:255:${odd}::2`,
+  mac: `0a:00:00:ff:00:${odd.toString(16).padStart(2, '0')}`,
+});
 
 export const NODES = {
   ld1: node('ld1', 1),
@@ -91,8 +98,12 @@ const SWITCH_SYSCTLS = {
   'ipv6.fib_multipath_hash_fields': '55',
 };
 
+/** VMs that run elsewhere than the plan says: a proof that nothing depends on the place. */
+export type Placement = Partial<Record<string, 'host1' | 'host2'>>;
+
 export interface TopologyOptions {
   underlayMtu?: number;
+  placement?: Placement;
   label?: string;
 }
 
@@ -103,13 +114,13 @@ export function topologyPlan(options: TopologyOptions = {}): NetworkPlan {
   const nodes = Object.values(NODES);
   const links: LinkPlan[] = [
     { a: { namespace: 'client', device: 'eth0' }, b: { namespace: 'switch', device: 'client' }, mtu: 1500 },
-    ...nodes.map(({ name }) => ({
-      a: { namespace: name, device: 'eth0' },
+    ...nodes.map(({ name, mac }) => ({
+      a: { namespace: name, device: 'eth0', mac },
       b: { namespace: 'switch', device: name },
       mtu: options.underlayMtu ?? 1600,
     })),
     ...Object.values(VMS).map((vm) => ({
-      a: { namespace: vm.host, device: vm.device },
+      a: { namespace: options.placement?.[vm.name] ?? vm.host, device: vm.device },
       b: { namespace: vm.name, device: 'eth0', mac: vm.mac },
       mtu: VM_MTU,
     })),

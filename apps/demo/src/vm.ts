@@ -22,6 +22,8 @@ export interface VmAnswer {
 }
 
 const BODY_BYTES_MAX = 64 << 20;
+/** `/hold/<ms>` keeps a connection open, so that two of them surely overlap. */
+const HOLD_MS_MAX = 10_000;
 /** `::ffff:a.b.c.d` is how a dual-stack socket shows an IPv4 peer. */
 const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');
 
@@ -56,7 +58,8 @@ function answer(name: string, request: IncomingMessage, response: ServerResponse
       bodyHash: hash.digest('hex'),
     };
     response.setHeader('content-type', 'application/json');
-    response.end(`${JSON.stringify(body)}\n`);
+    const hold = /^\/hold\/(\d+)$/.exec(request.url ?? '');
+    setTimeout(() => response.end(`${JSON.stringify(body)}\n`), hold ? Math.min(Number(hold[1]), HOLD_MS_MAX) : 0);
   });
 }
 

@@ -1,0 +1,178 @@
+// Brings the whole cluster up in its namespaces: every role is a process of its own, started through `clb`, configured through the REST API.
+import { spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { namespaceName, removeNetwork, startIn, waitReady } from '../../../tools/testkit/index.ts';
+import type { Network, NetworkPlan, Running } from '../../../tools/testkit/index.ts';
+import { startAgent, startServer } from './agent.ts';
+import type { Agent } from './agent.ts';
+import { API_KEY, API_PORT, CONTROLLER_URL, JOIN_TOKEN, createApi } from './api.ts';
+import type { Api } from './api.ts';
+import { NODES, TARGET_PORT, VMS, bringUpTopology } from './topology.ts';
+import type { Placement, TopologyOptions } from './topology.ts';
+import { watchNodes } from './watch.ts';
+import type { NodeName, Watch } from './watch.ts';
+
+export type PortKind = 'xdp' | 'packet';
+
+export interface ClusterOptions extends TopologyOptions {
+  port: PortKind | 'auto';
+}
+
+export interface Cluster {
+  network: Network;
+  placement: Placement;
+  /** What was asked for; what really carries the packets is in `status`, said by the directors. */
+  port: PortKind | 'auto';
+  client: Agent;
+  api: Api;
+  roles: Map<string, Running>;
+  servers: Map<string, Running>;
+  plan: NetworkPlan;
+  /** How a person runs `clb` from anywhere. */
+  clbLine: string;
+  /** Runs `clb` at the tenant's. */
+  clb(...words: string[]): Promise<{ status: number; stdout: string; stderr: string }>;
+  watch(nodes: readonly NodeName[], name: string): Watch;
+  startRole(name: string): Promise<Running>;
+  startServer(name: string): Promise<Running>;
+  down(): void;
+}
+
+const CLI = fileURLToPath(import.meta.resolve('../../../packages/cli/src/main.ts'));
+export const clbCommand = (...words: string[]): string[] => [
+  process.execPath,
+  '--conditions=@openclb/source',
+  CLI,
+  ...words,
+];
+
+const NODE_ROLES: Record<Exclude<NodeName, 'ctl'>, 'director' | 'proxy' | 'endpoint'> = {
+  ld1: 'director',
+  ld2: 'director',
+  px1: 'proxy',
+  px2: 'proxy',
+  host1: 'endpoint',
+  host2: 'endpoint',
+  phys1: 'endpoint',
+};
+
+export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+  const network = bringUpTopology(options);
+  try {
+    return await populate(network, options);
+  } catch (error) {
+    removeNetwork(network);
+    throw error;
+  }
+}
+
+async function populate(network: Network, options: ClusterOptions): Promise<Cluster> {
+  const roles = new Map<string, Running>();
+  const servers = new Map<string, Running>();
+  const startRole = async (name: string): Promise<Running> => {
+    const namespace = name === 'announcer' ? 'switch' : name;
+    const running = startIn(network, namespace, name, roleCommand(network, name, options.port));
+    roles.set(name, running);
+    await waitReady(running);
+    return running;
+  };
+  const startTarget = async (name: string): Promise<Running> => {
+    const running = startServer(network, name, name, TARGET_PORT);
+    servers.set(name, running);
+    await waitReady(running);
+    return running;
+  };
+  const controller = startRole('ctl');
+  const targets = [...Object.keys(VMS), 'phys1', 'client'].map(startTarget);
+  const [client] = await Promise.all([startAgent(network, 'client'), controller, ...targets]);
+  const api = createApi(client);
+  await api.must('PUT', '/v1/config', infrastructure(options.placement));
+  await Promise.all([...Object.keys(NODE_ROLES), 'announcer'].map(startRole));
+  return {
+    network,
+    plan: network.plan,
+    clbLine: clbCommand().join(' '),
+    placement: options.placement ?? {},
+    port: options.port,
+    client,
+    api,
+    roles,
+    servers,
+    startRole,
+    startServer: startTarget,
+    clb: (...words) => runClb(network, words),
+    watch: (nodes, name) => watchNodes(network, nodes, name),
+    down: () => removeNetwork(network),
+  };
+}
+
+/** What the operator tells the controller before any tenant comes: nodes, VPCs, and which VM runs where. */
+function infrastructure(placement: Placement = {}): object {
+  return {
+    nodes: Object.entries(NODE_ROLES).map(([id, role]) => {
+      const { v4, v6 } = NODES[id as NodeName];
+      return { id, role, underlay: { v4, v6 }, ...(id === 'phys1' ? { physical: [v4, v6] } : {}) };
+    }),
+    vpcs: [
+      { id: 100, name: 'tenant-a', cidrs: ['10.0.0.0/24', 'fd00:100::/64'] },
+      { id: 200, name: 'tenant-b', cidrs: ['10.0.0.0/24', 'fd00:100::/64'] },
+    ],
+    instances: Object.values(VMS).map((vm) => ({
+      id: `ins-${vm.name}`,
+      name: vm.name,
+      vpcId: vm.vpcId,
+      addresses: [vm.v4, vm.v6],
+      host: placement[vm.name] ?? vm.host,
+      device: vm.device,
+      mac: vm.mac,
+    })),
+  };
+}
+
+function roleCommand(network: Network, name: string, port: string): string[] {
+  const stateDir = join(network.directory, `state-${name}`);
+  mkdirSync(stateDir, { recursive: true });
+  const link = ['--controller', CONTROLLER_URL, '--token', JOIN_TOKEN, '--state-dir', stateDir];
+  if (name === 'ctl') {
+    const listen = ['--host', '0.0.0.0', '--port', String(API_PORT)];
+    const pools = ['--vip-pool', '203.0.113.0/25', '--eip-pool', '203.0.113.128/25'];
+    return clbCommand(
+      'controller',
+      ...listen,
+      '--state-dir',
+      stateDir,
+      '--token',
+      JOIN_TOKEN,
+      '--api-key',
+      API_KEY,
+      ...pools,
+    );
+  }
+  if (name === 'announcer') return clbCommand('announce', '--controller', CONTROLLER_URL, '--api-key', API_KEY);
+  const role = NODE_ROLES[name as keyof typeof NODE_ROLES];
+  return clbCommand(role, '--id', name, '--device', 'eth0', '--port', port, ...link);
+}
+
+function runClb(
+  network: Network,
+  words: readonly string[],
+): Promise<{ status: number; stdout: string; stderr: string }> {
+  const argv = ['netns', 'exec', namespaceName(network, 'client'), ...clbCommand(...words)];
+  const env = { ...process.env, CLB_CONTROLLER: CONTROLLER_URL, CLB_API_KEY: API_KEY };
+  const child = spawn('ip', argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const read = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk: Buffer) => (read.stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (read.stderr += chunk.toString()));
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status: status ?? 1, ...read }));
+  });
+}
+
+/** The director's packets, told by the director itself through the controller. */
+export async function portsInUse(cluster: Cluster): Promise<Record<string, string | null>> {
+  const status = await cluster.api.must<{ nodes: { id: string; port: string | null }[] }>('GET', '/v1/status');
+  return Object.fromEntries(status.nodes.map(({ id, port }) => [id, port]));
+}

@@ -1,0 +1,35 @@
+// The nine lines of the story in order (issue "The first walk"). Each is a function, so that the e2e tests run the very same lines.
+import type { Cluster } from './cluster.ts';
+import { eipStory } from './story/eip.ts';
+import { explainStory } from './story/explain.ts';
+import { directorDies, targetDies } from './story/failures.ts';
+import { httpStory, routedByName } from './story/layer7.ts';
+import { neverMixed, physicalServer, reachedByWeight, tenantCreates } from './story/layer4.ts';
+import type { Teller } from './tell.ts';
+
+export interface Line {
+  title: string;
+  run(cluster: Cluster, tell: Teller): Promise<void>;
+}
+
+export const STORY: readonly Line[] = [
+  { title: '1. A tenant creates a load balancer through the API', run: tenantCreates },
+  { title: '2. The client reaches both VMs of VPC 100', run: (cluster, tell) => reachedByWeight(cluster, tell) },
+  { title: '3. Two VPCs with the same addresses', run: (cluster, tell) => neverMixed(cluster, tell) },
+  {
+    title: '4. A physical server behind the same listener as a VM',
+    run: (cluster, tell) => physicalServer(cluster, tell),
+  },
+  { title: '5. An HTTP listener, routed by domain and path', run: httpStory },
+  { title: '6. The life of an EIP', run: eipStory },
+  { title: '7. A target dies and returns', run: targetDies },
+  { title: '8. A director is killed', run: directorDies },
+  { title: '9. clb explain', run: explainStory },
+  {
+    title: '2 and 5 again, over IPv6',
+    run: async (cluster, tell) => {
+      await reachedByWeight(cluster, tell, 200, 'v6');
+      await routedByName(cluster, tell, 'v6');
+    },
+  },
+];

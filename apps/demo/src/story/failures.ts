@@ -1,0 +1,133 @@
+// Lines 7 and 8 of the story: a target dies and returns, a director is killed. Nothing here touches a route: the announcer must notice by itself.
+import { askIp, stop } from '../../../../tools/testkit/index.ts';
+import type { Outcome } from '../client.ts';
+import type { Cluster } from '../cluster.ts';
+import type { Teller } from '../tell.ts';
+import { NODES, VIP } from '../topology.ts';
+import { gatewaysOf, routed, tally, until } from '../watch.ts';
+import { nameOf } from './layer4.ts';
+
+/** Interval 2 s, threshold 2, timeout 1 s: the verdict falls within 2 × 2 + 1 s, and the controller hears of it. */
+const VERDICT_MS_MAX = 9000;
+const PROBE_PAUSE_MS = 20;
+
+interface Health {
+  targetGroup: string;
+  target: string;
+  state: string;
+  nodes: { node: string; state: string }[];
+}
+
+async function burst(cluster: Cluster, count: number, address: string = VIP.a, port = 80): Promise<Outcome[]> {
+  return cluster.client.run(
+    Array.from({ length: count }, () => ({ kind: 'http' as const, address, port, timeoutMs: 1500 })),
+    { concurrency: 8 },
+  );
+}
+
+/** Both directors say so themselves; a target is `tgt-…` of the group. */
+export async function verdict(
+  cluster: Cluster,
+  group: string,
+  state: string,
+  milliseconds = VERDICT_MS_MAX,
+): Promise<number | undefined> {
+  const started = performance.now();
+  const directors = ['ld1', 'ld2'];
+  const isSaid = async (): Promise<boolean> => {
+    const rows = await cluster.api.must<Health[] | { items: Health[] }>('GET', '/v1/health');
+    const list = (Array.isArray(rows) ? rows : rows.items).filter((row) => row.targetGroup === group);
+    return list.some((row) =>
+      directors.every((director) => row.nodes.some(({ node, state: said }) => node === director && said === state)),
+    );
+  };
+  return (await until(isSaid, milliseconds)) ? performance.now() - started : undefined;
+}
+
+export async function targetDies(cluster: Cluster, tell: Teller): Promise<void> {
+  const server = cluster.servers.get('vm-a1');
+  if (!server) throw new Error('vm-a1 has no server');
+  await stop(server, 'SIGKILL');
+  const dead = await verdict(cluster, 'lbtg-a', 'Dead');
+  const during = tally((await burst(cluster, 60)).map(nameOf));
+  tell.claim(
+    'the server in vm-a1 is killed: health checks take it out, and every request goes on to vm-a2',
+    dead !== undefined && during.counts['vm-a2'] === 60,
+    `${dead === undefined ? 'never called dead' : `dead after ${(dead / 1000).toFixed(1)} s`}; then 60 requests: ${during.text}`,
+  );
+  await cluster.startServer('vm-a1');
+  const alive = await verdict(cluster, 'lbtg-a-81', 'Alive');
+  const isUsed = await until(
+    async () => (await burst(cluster, 40)).some((outcome) => nameOf(outcome) === 'vm-a1'),
+    VERDICT_MS_MAX,
+  );
+  const after = tally((await burst(cluster, 60)).map(nameOf));
+  tell.claim(
+    'it returns and is used again',
+    isUsed && (after.counts['vm-a1'] ?? 0) > 0 && (after.counts['vm-a1'] ?? 0) + (after.counts['vm-a2'] ?? 0) === 60,
+    `${alive === undefined ? 'never called alive' : `alive again after ${(alive / 1000).toFixed(1)} s`}; then 60 requests: ${after.text}`,
+  );
+}
+
+/** Every address that the switch routes to the director now. */
+function routesTo(cluster: Cluster, v4: string): string[] {
+  const routes = JSON.parse(askIp(cluster.network, 'switch', '-j', 'route', 'show')) as {
+    dst: string;
+    gateway?: string;
+    nexthops?: { gateway?: string }[];
+  }[];
+  return routes
+    .filter(({ gateway, nexthops }) => gateway === v4 || nexthops?.some((hop) => hop.gateway === v4))
+    .map(({ dst }) => dst);
+}
+
+export async function directorDies(cluster: Cluster, tell: Teller): Promise<void> {
+  const victim = cluster.roles.get('ld1');
+  if (!victim) throw new Error('ld1 does not run');
+  const before = routesTo(cluster, NODES.ld1.v4);
+  const own = before.filter((address) => gatewaysOf(cluster.network, address).length === 1);
+  await stop(victim, 'SIGKILL');
+  const killed = performance.now();
+  // One connection after the other, until twenty in a row have worked: the last failure ends the gap.
+  let lastFailure = killed;
+  let failures = 0;
+  for (let inRow = 0; inRow < 20 && performance.now() < killed + 10_000;) {
+    const outcomes = await cluster.client.run(
+      Array.from({ length: 4 }, () => ({ kind: 'http' as const, address: VIP.a, port: 80, timeoutMs: 250 })),
+    );
+    const failed = outcomes.filter(({ error }) => error !== undefined).length;
+    failures += failed;
+    inRow = failed > 0 ? 0 : inRow + outcomes.length;
+    if (failed > 0) lastFailure = performance.now();
+    await new Promise((resolve) => setTimeout(resolve, PROBE_PAUSE_MS));
+  }
+  const isMoved = await until(
+    () => [VIP.a, ...own].every((address) => gatewaysOf(cluster.network, address).join() === NODES.ld2.v4),
+    2000,
+  );
+  const movable = before.filter((address) => !gatewaysOf(cluster.network, address).includes(NODES.ld1.v4));
+  tell.claim(
+    'ld1 is killed with SIGKILL: the announcer notices by itself and moves VIPs and tunnel addresses together',
+    isMoved || (movable.includes(VIP.a) && movable.length > 1),
+    `${before.length} addresses were routed to ld1; moved to ld2: ${movable.join(', ')}`,
+  );
+  const watch = cluster.watch(['ld1', 'ld2'], 'director-dies');
+  const outcomes = await burst(cluster, 100);
+  const { seen } = watch.stop();
+  const through = tally(
+    seen.filter(({ isFromNode, ip }) => !isFromNode && ip.tcp?.flags === 'S').map(({ node }) => node),
+  );
+  const good = outcomes.filter(({ error }) => error === undefined).length;
+  tell.claim(
+    'new connections go on through ld2 without one failure',
+    good === 100 && through.counts['ld2'] === 100,
+    `gap ${((lastFailure - killed) / 1000).toFixed(2)} s with ${failures} failed attempts; then ${good} of 100, through ${through.text}`,
+  );
+  await cluster.startRole('ld1');
+  const isBack = await routed(cluster.network, VIP.a, 2);
+  tell.claim(
+    'started again it takes its share back',
+    isBack,
+    `routes of ${VIP.a}: ${gatewaysOf(cluster.network, VIP.a).join(', ')}`,
+  );
+}
