@@ -73,8 +73,14 @@ export const PORT_PACKET: u32 = 2;
 export const PORT_AREA_BYTES: u32 = 262144;
 export const PORT_QUEUE_MAX: u32 = 1024;
 export const PORT_HEADROOM_BYTES: u32 = 128;
+export const UPLINK: u32 = 0;
+export const NO_PORT: u32 = 65535;
+export const ENDPOINT_TUNNELS_MAX: u32 = 1024;
+export const RETURN_WAYS: u32 = 8;
+export const RETURN_IDLE_MS: u32 = 900000;
+export const ENDPOINT_FILL_EIGHTHS: u32 = 6;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 2433521545;
+export const LAYOUT_HASH: u32 = 352268630;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -184,6 +190,18 @@ export const enum Reason {
   KernelOnly = 43,
   /** A record whose frame would lie outside its chunk. */
   BadAddress = 44,
+  /** A VM sent from an address, link or IP, that is not its own (P38). */
+  SpoofedSource = 80,
+  /** No rule of the endpoint names a way out for this packet of a VM (P7). */
+  NoWayOut = 81,
+  /** A tunnelled packet for an address that is not here. */
+  UnknownVm = 82,
+  /** A tunnelled packet whose VPC id does not fit its destination. */
+  UnknownNet = 83,
+  /** A tunnelled packet whose inner source does not live behind its outer source (P38). */
+  SourceElsewhere = 84,
+  /** The tunnel marked congestion and the inner packet cannot carry the mark (RFC 6040). */
+  Congestion = 85,
 }
 
 /** Bits of PacketRecord.flags. */
@@ -394,6 +412,38 @@ export const enum LinkKind {
   Ethernet = 1,
   /** Frames begin with the IP header (tun). */
   Ip = 2,
+}
+
+/** What a row of the endpoint’s table says about its key (net, address, port, protocol). */
+export const enum EndpointKind {
+  /** Not in use; ends a probe. */
+  Empty = 0,
+  /** (net, address) is a VM here: device and link address. */
+  Vm = 1,
+  /** (net, address) lives behind the host in value: the VPC map. */
+  Place = 2,
+  /** (net, address) is a VIP inside the VPC: to a director. */
+  InternalVip = 3,
+  /** (net, address, port, protocol) is a target: its replies go to a director. */
+  Registered = 4,
+  /** (address) is this proxy’s own address in the VPC named by link (P21). */
+  Source = 5,
+  /** (outer source) is a tunnel address or E: its packets teach the return memory. */
+  Director = 6,
+  /** (outer source) is a host or a proxy of the cluster. */
+  Trusted = 7,
+  /** (address) is this machine itself as a target (P23). */
+  Physical = 8,
+  /** (address) is a VIP that this proxy terminates (P20). */
+  LocalVip = 9,
+  /** (address) is an underlay address of this machine: tunnels end here. */
+  Underlay = 10,
+}
+
+/** Bits of the flags of an endpoint row. */
+export const enum EndpointFlag {
+  /** Vm: what it starts itself leaves towards E (P28). */
+  HasEip = 1,
 }
 
 export const enum PortKind {
@@ -1688,3 +1738,285 @@ if (offsetof<PortState>('txMalformed') != 240) ERROR('PortState.txMalformed has 
 if (offsetof<PortState>('txRefused') != 248) ERROR('PortState.txRefused has moved');
 if (offsetof<PortState>('badChunk') != 256) ERROR('PortState.badChunk has moved');
 if (offsetof<PortState>() != 384) ERROR('PortState has another size');
+
+/** First bytes of a bank of the endpoint. Port rows, tunnel rows and the table follow. */
+@unmanaged
+export class EndpointBank {
+  /** Generation of this bank. */
+  generation: u32;
+  /** Slots of the table. */
+  slots: u32;
+  /** Rows in use. */
+  rows: u32;
+  /** Tunnel rows in use. */
+  tunnels: u32;
+  /** Linear address of the EndpointPorts, PORTS_MAX of them. */
+  ports: u32;
+  /** Linear address of the EndpointTunnels. */
+  tunnelRows: u32;
+  /** Linear address of the EndpointRows. */
+  table: u32;
+  /** Port of the inside device, or NO_PORT. */
+  insidePort: u32;
+  /** Own underlay IPv4 address, or zeros. */
+  underlay4High: u64;
+  underlay4Low: u64;
+  @inline get underlay4(): usize { return changetype<usize>(this) + 32; }
+  /** Own underlay IPv6 address, or zeros. */
+  underlay6High: u64;
+  underlay6Low: u64;
+  @inline get underlay6(): usize { return changetype<usize>(this) + 48; }
+  /** E over IPv4, or zeros. */
+  anycast4High: u64;
+  anycast4Low: u64;
+  @inline get anycast4(): usize { return changetype<usize>(this) + 64; }
+  /** E over IPv6, or zeros. */
+  anycast6High: u64;
+  anycast6Low: u64;
+  @inline get anycast6(): usize { return changetype<usize>(this) + 80; }
+  /** Source of our ICMP errors to VMs. */
+  gateway4High: u64;
+  gateway4Low: u64;
+  @inline get gateway4(): usize { return changetype<usize>(this) + 96; }
+  /** Source of our ICMPv6 errors to VMs. */
+  gateway6High: u64;
+  gateway6Low: u64;
+  @inline get gateway6(): usize { return changetype<usize>(this) + 112; }
+  /** Link address of the gateway towards every VM. */
+  gatewayMac0: u16;
+  gatewayMac1: u16;
+  gatewayMac2: u16;
+  @inline get gatewayMac(): usize { return changetype<usize>(this) + 128; }
+  /** Link address of the kernel’s end of an inside device with link headers. */
+  insideMac0: u16;
+  insideMac1: u16;
+  insideMac2: u16;
+  @inline get insideMac(): usize { return changetype<usize>(this) + 134; }
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
+  private padding9: u64;
+  private padding10: u64;
+  private padding11: u64;
+  private padding12: u64;
+  private padding13: u64;
+  private padding14: u64;
+  @inline static at(address: usize): EndpointBank { return changetype<EndpointBank>(address); }
+}
+export const ENDPOINT_BANK_BYTES: u32 = 256;
+if (offsetof<EndpointBank>('generation') != 0) ERROR('EndpointBank.generation has moved');
+if (offsetof<EndpointBank>('slots') != 4) ERROR('EndpointBank.slots has moved');
+if (offsetof<EndpointBank>('rows') != 8) ERROR('EndpointBank.rows has moved');
+if (offsetof<EndpointBank>('tunnels') != 12) ERROR('EndpointBank.tunnels has moved');
+if (offsetof<EndpointBank>('ports') != 16) ERROR('EndpointBank.ports has moved');
+if (offsetof<EndpointBank>('tunnelRows') != 20) ERROR('EndpointBank.tunnelRows has moved');
+if (offsetof<EndpointBank>('table') != 24) ERROR('EndpointBank.table has moved');
+if (offsetof<EndpointBank>('insidePort') != 28) ERROR('EndpointBank.insidePort has moved');
+if (offsetof<EndpointBank>('underlay4High') != 32) ERROR('EndpointBank.underlay4 has moved');
+if (offsetof<EndpointBank>('underlay6High') != 48) ERROR('EndpointBank.underlay6 has moved');
+if (offsetof<EndpointBank>('anycast4High') != 64) ERROR('EndpointBank.anycast4 has moved');
+if (offsetof<EndpointBank>('anycast6High') != 80) ERROR('EndpointBank.anycast6 has moved');
+if (offsetof<EndpointBank>('gateway4High') != 96) ERROR('EndpointBank.gateway4 has moved');
+if (offsetof<EndpointBank>('gateway6High') != 112) ERROR('EndpointBank.gateway6 has moved');
+if (offsetof<EndpointBank>('gatewayMac0') != 128) ERROR('EndpointBank.gatewayMac has moved');
+if (offsetof<EndpointBank>('insideMac0') != 134) ERROR('EndpointBank.insideMac has moved');
+if (offsetof<EndpointBank>() != 256) ERROR('EndpointBank has another size');
+
+/** The VM behind a port. */
+@unmanaged
+export class EndpointPort {
+  /** VPC id of the VM. */
+  net: u32;
+  /** Its link address. */
+  mac0: u16;
+  mac1: u16;
+  mac2: u16;
+  @inline get mac(): usize { return changetype<usize>(this) + 4; }
+  /** 1: a VM is behind this port. */
+  isVm: u16;
+  private padding0: u32;
+  @inline static at(address: usize): EndpointPort { return changetype<EndpointPort>(address); }
+}
+export const ENDPOINT_PORT_BYTES: u32 = 16;
+if (offsetof<EndpointPort>('net') != 0) ERROR('EndpointPort.net has moved');
+if (offsetof<EndpointPort>('mac0') != 4) ERROR('EndpointPort.mac has moved');
+if (offsetof<EndpointPort>('isVm') != 10) ERROR('EndpointPort.isVm has moved');
+if (offsetof<EndpointPort>() != 16) ERROR('EndpointPort has another size');
+
+/** A tunnel address of a director, for rendezvous. */
+@unmanaged
+export class EndpointTunnel {
+  /** IPv4, or zeros. */
+  v4High: u64;
+  v4Low: u64;
+  @inline get v4(): usize { return changetype<usize>(this) + 0; }
+  /** IPv6, or zeros. */
+  v6High: u64;
+  v6Low: u64;
+  @inline get v6(): usize { return changetype<usize>(this) + 16; }
+  /** Hash of director and worker: its voice in the rendezvous. */
+  seed: u32;
+  private padding0: u32;
+  @inline static at(address: usize): EndpointTunnel { return changetype<EndpointTunnel>(address); }
+}
+export const ENDPOINT_TUNNEL_BYTES: u32 = 40;
+if (offsetof<EndpointTunnel>('v4High') != 0) ERROR('EndpointTunnel.v4 has moved');
+if (offsetof<EndpointTunnel>('v6High') != 16) ERROR('EndpointTunnel.v6 has moved');
+if (offsetof<EndpointTunnel>('seed') != 32) ERROR('EndpointTunnel.seed has moved');
+if (offsetof<EndpointTunnel>() != 40) ERROR('EndpointTunnel has another size');
+
+/** A row of the endpoint’s table: open addressing, linear probing. */
+@unmanaged
+export class EndpointRow {
+  /** Address of the key. */
+  addressHigh: u64;
+  addressLow: u64;
+  @inline get address(): usize { return changetype<usize>(this) + 0; }
+  /** Place: underlay address of the host. */
+  valueHigh: u64;
+  valueLow: u64;
+  @inline get value(): usize { return changetype<usize>(this) + 16; }
+  /** Net of the key. */
+  net: u32;
+  /** Hash of the key. */
+  hash: u32;
+  /** Port of the key, or 0. */
+  port: u16;
+  /** Protocol of the key, or 0. */
+  protocol: u8;
+  /** EndpointKind. */
+  kind: u8;
+  /** Vm: link address. */
+  mac0: u16;
+  mac1: u16;
+  mac2: u16;
+  @inline get mac(): usize { return changetype<usize>(this) + 44; }
+  /** Vm: index of its port. */
+  device: u16;
+  /** Source: the VPC id that it names. */
+  link: u32;
+  /** EndpointFlag bits. */
+  flags: u32;
+  private padding0: u32;
+  @inline static at(address: usize): EndpointRow { return changetype<EndpointRow>(address); }
+}
+export const ENDPOINT_ROW_BYTES: u32 = 64;
+if (offsetof<EndpointRow>('addressHigh') != 0) ERROR('EndpointRow.address has moved');
+if (offsetof<EndpointRow>('valueHigh') != 16) ERROR('EndpointRow.value has moved');
+if (offsetof<EndpointRow>('net') != 32) ERROR('EndpointRow.net has moved');
+if (offsetof<EndpointRow>('hash') != 36) ERROR('EndpointRow.hash has moved');
+if (offsetof<EndpointRow>('port') != 40) ERROR('EndpointRow.port has moved');
+if (offsetof<EndpointRow>('protocol') != 42) ERROR('EndpointRow.protocol has moved');
+if (offsetof<EndpointRow>('kind') != 43) ERROR('EndpointRow.kind has moved');
+if (offsetof<EndpointRow>('mac0') != 44) ERROR('EndpointRow.mac has moved');
+if (offsetof<EndpointRow>('device') != 50) ERROR('EndpointRow.device has moved');
+if (offsetof<EndpointRow>('link') != 52) ERROR('EndpointRow.link has moved');
+if (offsetof<EndpointRow>('flags') != 56) ERROR('EndpointRow.flags has moved');
+if (offsetof<EndpointRow>() != 64) ERROR('EndpointRow has another size');
+
+/** Head of the endpoint’s own region: the return memory follows. */
+@unmanaged
+export class EndpointState {
+  /** Sets of RETURN_WAYS entries. */
+  sets: u32;
+  /** Seed of its hash: random, so nobody outside can aim at one set. */
+  seed: u32;
+  /** Linear address of the first entry. */
+  entries: u32;
+  /** ICMP errors that may still be sent. */
+  tokens: u32;
+  /** When the tokens were filled last. */
+  tokensMs: u32;
+  /** Generation in use. */
+  adopted: u32;
+  /** Entries written for the first time. */
+  remembered: u64;
+  /** Entries that a newer one pushed out before their time. */
+  evicted: u64;
+  /** Packets that left by the exact memory. */
+  recalledExact: u64;
+  /** Packets that left by the coarse memory. */
+  recalledCoarse: u64;
+  /** Packets that left to a director by rendezvous. */
+  rendezvous: u64;
+  /** Packets from VM to VM of one VPC. */
+  eastWest: u64;
+  /** Packets to E. */
+  stateless: u64;
+  /** ARP and neighbour questions answered. */
+  answered: u64;
+  /** Packets of a physical server that left by the uplink as they were (P23). */
+  unchanged: u64;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  @inline static at(address: usize): EndpointState { return changetype<EndpointState>(address); }
+}
+export const ENDPOINT_STATE_BYTES: u32 = 128;
+if (offsetof<EndpointState>('sets') != 0) ERROR('EndpointState.sets has moved');
+if (offsetof<EndpointState>('seed') != 4) ERROR('EndpointState.seed has moved');
+if (offsetof<EndpointState>('entries') != 8) ERROR('EndpointState.entries has moved');
+if (offsetof<EndpointState>('tokens') != 12) ERROR('EndpointState.tokens has moved');
+if (offsetof<EndpointState>('tokensMs') != 16) ERROR('EndpointState.tokensMs has moved');
+if (offsetof<EndpointState>('adopted') != 20) ERROR('EndpointState.adopted has moved');
+if (offsetof<EndpointState>('remembered') != 24) ERROR('EndpointState.remembered has moved');
+if (offsetof<EndpointState>('evicted') != 32) ERROR('EndpointState.evicted has moved');
+if (offsetof<EndpointState>('recalledExact') != 40) ERROR('EndpointState.recalledExact has moved');
+if (offsetof<EndpointState>('recalledCoarse') != 48) ERROR('EndpointState.recalledCoarse has moved');
+if (offsetof<EndpointState>('rendezvous') != 56) ERROR('EndpointState.rendezvous has moved');
+if (offsetof<EndpointState>('eastWest') != 64) ERROR('EndpointState.eastWest has moved');
+if (offsetof<EndpointState>('stateless') != 72) ERROR('EndpointState.stateless has moved');
+if (offsetof<EndpointState>('answered') != 80) ERROR('EndpointState.answered has moved');
+if (offsetof<EndpointState>('unchanged') != 88) ERROR('EndpointState.unchanged has moved');
+if (offsetof<EndpointState>() != 128) ERROR('EndpointState has another size');
+
+/** Return memory: which outer source last carried (net, VM, port, peer, port, protocol). */
+@unmanaged
+export class ReturnEntry {
+  /** Address of the VM, the proxy’s or the physical server’s own. */
+  vmHigh: u64;
+  vmLow: u64;
+  @inline get vm(): usize { return changetype<usize>(this) + 0; }
+  /** The other side. */
+  peerHigh: u64;
+  peerLow: u64;
+  @inline get peer(): usize { return changetype<usize>(this) + 16; }
+  /** Outer source of the last packet in. */
+  outerHigh: u64;
+  outerLow: u64;
+  @inline get outer(): usize { return changetype<usize>(this) + 32; }
+  /** VPC id. */
+  net: u32;
+  /** Last packet in. */
+  lastMs: u32;
+  /** Port, or ICMP identifier; 0 in a coarse entry. */
+  vmPort: u16;
+  /** Port, or ICMP identifier; 0 in a coarse entry. */
+  peerPort: u16;
+  /** Part of the hash of the key. */
+  tag: u16;
+  /** IP protocol; 0 in a coarse entry. */
+  protocol: u8;
+  /** 0 free, 1 exact, 2 coarse. */
+  kind: u8;
+  @inline static at(address: usize): ReturnEntry { return changetype<ReturnEntry>(address); }
+}
+export const RETURN_ENTRY_BYTES: u32 = 64;
+if (offsetof<ReturnEntry>('vmHigh') != 0) ERROR('ReturnEntry.vm has moved');
+if (offsetof<ReturnEntry>('peerHigh') != 16) ERROR('ReturnEntry.peer has moved');
+if (offsetof<ReturnEntry>('outerHigh') != 32) ERROR('ReturnEntry.outer has moved');
+if (offsetof<ReturnEntry>('net') != 48) ERROR('ReturnEntry.net has moved');
+if (offsetof<ReturnEntry>('lastMs') != 52) ERROR('ReturnEntry.lastMs has moved');
+if (offsetof<ReturnEntry>('vmPort') != 56) ERROR('ReturnEntry.vmPort has moved');
+if (offsetof<ReturnEntry>('peerPort') != 58) ERROR('ReturnEntry.peerPort has moved');
+if (offsetof<ReturnEntry>('tag') != 60) ERROR('ReturnEntry.tag has moved');
+if (offsetof<ReturnEntry>('protocol') != 62) ERROR('ReturnEntry.protocol has moved');
+if (offsetof<ReturnEntry>('kind') != 63) ERROR('ReturnEntry.kind has moved');
+if (offsetof<ReturnEntry>() != 64) ERROR('ReturnEntry has another size');

@@ -1,4 +1,5 @@
 // Every enumeration that both sides of the wasm boundary know: numbers never change their meaning, new ones go to the end of their block.
+import { endpointFlagEnum, endpointKindEnum } from './endpoint.ts';
 import { enumeration, valuesOf } from './enumeration.ts';
 
 export const verdictEnum = enumeration('Verdict', 'What becomes of a packet.', {
@@ -67,6 +68,12 @@ export const reasonEnum = enumeration(
     ZeroChecksum: [42, 'UDP over IPv6 without a checksum.'],
     KernelOnly: [43, 'Left to the kernel: ARP, ND and other link-local traffic on this port.'],
     BadAddress: [44, 'A record whose frame would lie outside its chunk.'],
+    SpoofedSource: [80, 'A VM sent from an address, link or IP, that is not its own (P38).'],
+    NoWayOut: [81, 'No rule of the endpoint names a way out for this packet of a VM (P7).'],
+    UnknownVm: [82, 'A tunnelled packet for an address that is not here.'],
+    UnknownNet: [83, 'A tunnelled packet whose VPC id does not fit its destination.'],
+    SourceElsewhere: [84, 'A tunnelled packet whose inner source does not live behind its outer source (P38).'],
+    Congestion: [85, 'The tunnel marked congestion and the inner packet cannot carry the mark (RFC 6040).'],
   },
 );
 export const Reason = valuesOf(reasonEnum);
@@ -144,6 +151,7 @@ export const flowFlagEnum = enumeration('FlowFlag', 'Bits of FlowEntry.flags.', 
   FinInbound: [4, 'The client has sent FIN.'],
   FinOutbound: [8, 'The target has sent FIN.'],
   Rescheduled: [16, 'Given another target after its own was removed or died.'],
+  OneWay: [32, 'Without a reverse key: replies do not pass here.'],
 });
 export const FlowFlag = valuesOf(flowFlagEnum);
 
@@ -222,4 +230,6 @@ export const ENUMS = [
   healthEnum,
   stepEnum,
   portKindEnum,
+  endpointKindEnum,
+  endpointFlagEnum,
 ] as const;

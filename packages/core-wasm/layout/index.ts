@@ -1,4 +1,13 @@
 // The layout of the shared memory: records, enumerations, limits. Add a record to RECORDS and it is generated, checked and documented.
+import {
+  EndpointBank,
+  EndpointPort,
+  EndpointRow,
+  EndpointState,
+  EndpointTunnel,
+  ReturnEntry,
+  endpointLimits,
+} from './endpoint.ts';
 import { ENUMS } from './enums.ts';
 import { LIMITS } from './limits.ts';
 import { PacketRecord } from './packet.ts';
@@ -6,6 +15,7 @@ import { PortKind, PortState, portLimits } from './port.ts';
 import * as records from './records.ts';
 import type { Field, Layout } from './record.ts';
 
+export * from './endpoint.ts';
 export * from './enumeration.ts';
 export * from './enums.ts';
 export * from './limits.ts';
@@ -15,10 +25,20 @@ export * from './record.ts';
 export * from './records.ts';
 
 /** Every record, in the order of the reference page. */
-export const RECORDS: readonly Layout<Record<string, Field>>[] = [PacketRecord, ...Object.values(records), PortState];
+export const RECORDS: readonly Layout<Record<string, Field>>[] = [
+  PacketRecord,
+  ...Object.values(records),
+  PortState,
+  EndpointBank,
+  EndpointPort,
+  EndpointTunnel,
+  EndpointRow,
+  EndpointState,
+  ReturnEntry,
+];
 
 /** Named constants beside the limits that AssemblyScript gets as well. */
-export const CONSTANTS: Readonly<Record<string, number>> = { ...portLimits };
+export const CONSTANTS: Readonly<Record<string, number>> = { ...portLimits, ...endpointLimits };
 
 /** Plain enumerations that AssemblyScript gets as well. */
 export const PLAIN_ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = { PortKind };

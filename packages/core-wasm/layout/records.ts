@@ -237,6 +237,7 @@ export const FlowEntry = record(
     epoch: ['u32', 'Sync: how often the flow has changed its owner (P9).'],
     syncedMs: ['u32', 'Sync: last record sent.'],
     ordinal: ['u32', 'Sync: ordinal of the owner.'],
+    clientHost: ['bytes16', 'Outer source of a client inside a VPC (internal VIP): replies go back to it.'],
     packetsIn: ['u32', 'Packets of the client.'],
     packetsOut: ['u32', 'Packets of the target.'],
   },
