@@ -1,6 +1,7 @@
 // Who is announced, and over which directors (data-plane.md P2, P35): pure. The switch announcer turns it into routes beside a switch;
 // a routing daemon would turn the same into BGP. Order of next hops is fixed by name, because another order moves every flow.
 import { type AddressPair } from '@openclb/model';
+import { ROUTE_PROTOCOL } from './ip-batch.ts';
 
 export interface AnnouncedDirector {
   readonly id: string;
@@ -60,9 +61,6 @@ export function routeCommands(changes: ReadonlyMap<string, readonly string[] | n
     return `${family}route replace ${prefix} proto ${ROUTE_PROTOCOL} ${via}`;
   });
 }
-
-/** Marks our routes in the kernel, so that nothing else is ever removed. */
-export const ROUTE_PROTOCOL = 99;
 
 function gateways(directors: readonly AnnouncedDirector[], address: string): string[] {
   return directors

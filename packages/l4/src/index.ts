@@ -16,7 +16,7 @@ export {
   type Announcements,
   type Liveness,
   planRoutes,
-  ROUTE_PROTOCOL,
 } from './announce.ts';
 export { startSwitchAnnouncer, type SwitchAnnouncer, type SwitchAnnouncerOptions } from './switch-announcer.ts';
+export { ROUTE_PROTOCOL } from './ip-batch.ts';
 export { HEARTBEAT_PORT } from './heartbeat.ts';

@@ -1,7 +1,6 @@
 // The static announcer (data-plane.md P35): runs beside the switch, asks every director's packet workers for a heartbeat each 100 ms,
 // and after 3 misses takes it out of the ECMP routes of VIPs, EIPs and E and moves its tunnel addresses to the survivors.
 // It learns what to announce from the controller, and keeps going with the last it heard when no controller answers.
-import { spawn } from 'node:child_process';
 import { type Socket, type SocketOptions, createSocket } from 'node:dgram';
 import { Agent, request } from 'undici';
 import {
@@ -24,6 +23,7 @@ import {
   isHeartbeat,
   writeHeartbeat,
 } from './heartbeat.ts';
+import { ipBatch } from './ip-batch.ts';
 import { type Log, messageOf, silentLog } from './log.ts';
 
 export interface SwitchAnnouncerOptions {
@@ -263,24 +263,4 @@ function readAnnouncements(text: string): Announcements {
       throw new Error(`not an address: ${JSON.stringify(address)}`);
   }
   return { directors, addresses };
-}
-
-/** Runs route commands in one process; a removed route that is already gone is no failure. */
-async function ipBatch(commands: readonly string[]): Promise<void> {
-  const child = spawn('ip', ['-force', '-batch', '-'], {
-    stdio: ['pipe', 'ignore', 'pipe'],
-    env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` },
-  });
-  let text = '';
-  child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
-  child.stdin.on('error', () => {});
-  child.stdin.end(`${commands.join('\n')}\n`);
-  const code = await new Promise<number | null>((resolve, reject) => {
-    child.on('error', (error) => reject(new Error(`cannot run ip (install iproute2): ${error.message}`)));
-    child.on('close', resolve);
-  });
-  const failures = text
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('Command failed') && !line.includes('No such process'));
-  if (code !== 0 && failures.length > 0) throw new Error(failures.join('; '));
 }

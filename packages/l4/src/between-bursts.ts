@@ -1,0 +1,103 @@
+// What a worker does between two bursts with the packets that were not simply forwarded (data-plane.md P35, P36):
+// answers the heartbeat, hands probe answers to the main thread, keeps packets whose next hop is not resolved and sends them when it is.
+// Everything here is bounded: packets a turn, packets a next hop, packets in all, and age.
+import { type Core } from '@openclb/core-wasm';
+import { NextHopTable, PacketRecord, Reason, Verdict, limits } from '@openclb/core-wasm/layout';
+import { answerHeartbeat } from './heartbeat-answer.ts';
+import { HeartbeatStatus } from './heartbeat.ts';
+import { type HeldPackets, createHeldPackets } from './held.ts';
+import { type PuntedPacket } from './worker-messages.ts';
+
+const PUNTS_PER_TURN_MAX = 64;
+const { at } = PacketRecord;
+
+export interface BetweenBursts {
+  /** Looks at the records of a burst after `transmit` and before `recycle`. Returns the ports that must be kicked. */
+  takeBurst(count: number, nowMs: number): number;
+  /** Once a turn: punted packets go to `hand`, packets of the main thread and held ones to their next hops. */
+  settle(nowMs: number, hand: (packets: PuntedPacket[]) => void): void;
+  /** Complete IP packets to send with the next `settle`. */
+  emit(packets: readonly Uint8Array[]): void;
+  setStatus(status: number): void;
+  readonly held: HeldPackets;
+}
+
+export function createBetweenBursts(core: Core, kick: (mask: number) => void): BetweenBursts {
+  const { bytes } = core;
+  const nextHops = new Uint32Array(core.memory.buffer, core.plan.map.nextHops + NextHopTable.at.sequence, 1);
+  const held = createHeldPackets();
+  let status: number = HeartbeatStatus.Serving;
+  let punted: PuntedPacket[] = [];
+  let waiting: Uint8Array[] = [];
+  let seenSequence = 0;
+  let taken = 0;
+
+  function takeBurst(count: number, nowMs: number): number {
+    let mask = 0;
+    for (let index = 0; index < count; index++) {
+      const record = core.worker.burst + index * PacketRecord.bytes;
+      const verdict = bytes[record + at.verdict];
+      if (verdict === Verdict.Held) held.keep(core.ipPacket(index), nowMs);
+      else if (verdict === Verdict.Punt && bytes[record + at.reason] === Reason.Probe) mask |= takePunt(index);
+    }
+    return mask;
+  }
+
+  function takePunt(index: number): number {
+    if (++taken > PUNTS_PER_TURN_MAX) return 0;
+    if (answerHeartbeat(core, index, status)) return 1 << core.portIn(index);
+    punted.push(copyPunted(core, index));
+    return 0;
+  }
+
+  /** Next hop and link header for complete IP packets, a burst at a time; those without a resolved next hop are held. */
+  function emitNow(packets: readonly Uint8Array[], sinceMs: number, nowMs: number): void {
+    for (let from = 0; from < packets.length;) {
+      const count = core.inject(packets.slice(from, from + limits.BURST_MAX));
+      core.emitBurst(count, nowMs);
+      kick(core.transmit(count));
+      takeBurst(count, sinceMs);
+      core.recycle(count);
+      from += count;
+    }
+  }
+
+  return {
+    held,
+    takeBurst,
+    settle(nowMs, hand) {
+      taken = 0;
+      if (punted.length > 0) {
+        hand(punted);
+        punted = [];
+      }
+      if (waiting.length > 0) {
+        const packets = waiting;
+        waiting = [];
+        emitNow(packets, nowMs, nowMs);
+      }
+      const sequence = Atomics.load(nextHops, 0);
+      if (held.size > 0 && sequence !== seenSequence) {
+        // What is still unresolved keeps the time of its first try.
+        for (const { packet, sinceMs } of held.takeAll(nowMs)) emitNow([packet], sinceMs, nowMs);
+      }
+      seenSequence = sequence;
+      held.expire(nowMs);
+    },
+    emit: (packets) => void waiting.push(...packets),
+    setStatus(next) {
+      status = next;
+    },
+  };
+}
+
+function copyPunted(core: Core, index: number): PuntedPacket {
+  const { bytes, view } = core;
+  const record = core.record(index);
+  return {
+    reason: bytes[record + at.reason] as number,
+    net: view.getUint32(record + at.net, true),
+    portIn: bytes[record + at.portIn] as number,
+    packet: core.frame(index).slice(view.getUint16(record + at.l3, true), view.getUint32(record + at.l3End, true)),
+  };
+}

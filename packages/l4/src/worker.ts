@@ -1,0 +1,124 @@
+// THE loop of a packet worker: adopt → receive → walk → transmit → kick → recycle, then what must happen between bursts.
+// One thread, one core instance, its own regions of the shared memory (data-plane.md P11). In `round` no object, view or spread is made.
+// The thread blocks in poll for at most a millisecond and then lets its own event loop run, which brings the main thread's messages.
+import { parentPort, workerData } from 'node:worker_threads';
+import { Core } from '@openclb/core-wasm';
+import { WorkerState, limits } from '@openclb/core-wasm/layout';
+import { type BetweenBursts, createBetweenBursts } from './between-bursts.ts';
+import { type FromWorker, type ToWorker, type WorkerStart } from './worker-messages.ts';
+import { type WorkerPorts, createWorkerPorts } from './worker-ports.ts';
+
+const BURST = limits.BURST_MAX;
+const IDLE_MS = 1;
+const STATISTICS_EVERY_MS = 1_000;
+
+type Call = (...values: number[]) => number;
+
+/** Milliseconds that are the same on every thread of the process; wraps like the core's clock. */
+function clock(): number {
+  return (performance.timeOrigin + performance.now()) >>> 0;
+}
+
+/** Runs every port once, a burst each; returns the packets that came. */
+function createRound(role: WorkerStart['role'], core: Core, ports: WorkerPorts, between: BetweenBursts): () => number {
+  const { adopt, receive, transmit, recycle } = core.exports as Record<
+    'adopt' | 'receive' | 'transmit' | 'recycle',
+    Call
+  >;
+  const isDirector = role === 'director';
+  const walk = core.exports[isDirector ? 'forwardBurst' : 'endpointBurst'] as Call;
+
+  return function round() {
+    const now = clock();
+    let total = 0;
+    if (isDirector) adopt();
+    for (let index = 0; index < ports.count; index++) {
+      if (!ports.fill(index)) continue;
+      const count = receive(index, BURST);
+      if (count === 0) continue;
+      walk(count, now);
+      ports.kick(transmit(count));
+      ports.kick(between.takeBurst(count, now));
+      recycle(count);
+      total += count;
+    }
+    return total;
+  };
+}
+
+/** Once a millisecond: the pulse, old flows, packets that wait, news for the main thread. */
+function createSettle(role: WorkerStart['role'], core: Core, ports: WorkerPorts, between: BetweenBursts): () => void {
+  const expireFlows = core.exports['expireFlows'] as Call;
+  const heartbeat = new Uint32Array(core.memory.buffer, core.worker.state + WorkerState.at.heartbeat, 1);
+  const hand: Parameters<BetweenBursts['settle']>[1] = (packets) => say({ type: 'punted', packets });
+  let statisticsAt = clock();
+
+  return function settle() {
+    const now = clock();
+    Atomics.add(heartbeat, 0, 1);
+    if (role === 'director') expireFlows(now);
+    between.settle(now, hand);
+    ports.flushMemory();
+    if ((now - statisticsAt) >>> 0 < STATISTICS_EVERY_MS) return;
+    statisticsAt = now;
+    ports.sayStatistics();
+  };
+}
+
+function say(message: FromWorker): void {
+  parentPort!.postMessage(message);
+}
+
+async function main({ role, worker, memory, plan }: WorkerStart): Promise<void> {
+  const core = await Core.open({ memory, plan, worker, artefact: 'shared' });
+  const ports = createWorkerPorts(core, say);
+  const between = createBetweenBursts(core, ports.kick);
+  const round = createRound(role, core, ports, between);
+  const settle = createSettle(role, core, ports, between);
+  let isTrapped = false;
+  let isStopping = false;
+
+  function turn(): void {
+    try {
+      const from = clock();
+      do {
+        if (round() === 0) ports.wait(IDLE_MS);
+      } while (clock() === from);
+      settle();
+      if (isTrapped) throw new Error('trapped on request');
+    } catch (error) {
+      // A bug of ours (conventions 1.7): give the queues back, then end; the supervisor clears the region and starts a new worker.
+      ports.closeAll();
+      throw error;
+    }
+    if (isStopping) stop();
+    else setImmediate(turn);
+  }
+
+  function stop(): void {
+    ports.closeAll();
+    say({ type: 'stopped' });
+    parentPort!.close();
+  }
+
+  function take(message: ToWorker): void | Promise<void> {
+    if (message.type === 'open') return ports.open(message.port);
+    if (message.type === 'closePort') ports.close(message.index);
+    else if (message.type === 'steer') ports.steer(message.index, message.rows);
+    else if (message.type === 'frames') ports.bring(message.index, message.frames);
+    else if (message.type === 'emit') between.emit(message.packets);
+    else if (message.type === 'status') between.setStatus(message.status);
+    else if (message.type === 'trap') isTrapped = true;
+    else isStopping = true;
+  }
+
+  // One after the other, because opening a port takes time and steering it must wait.
+  let last: Promise<void> = Promise.resolve();
+  parentPort!.on('message', (message: ToWorker) => {
+    last = last.then(() => take(message));
+  });
+  say({ type: 'ready' });
+  setImmediate(turn);
+}
+
+await main(workerData as WorkerStart);
