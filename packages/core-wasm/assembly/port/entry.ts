@@ -1,3 +1,4 @@
-// A core that only moves frames: the exports of port.ts alone, for the conformance suite of the ports and their bench.
-export { initPorts, receive, recycle, send, transmit } from './port';
+// A core that only moves frames, for the bench of the ports: their four moves and the smallest walk.
+export { init } from '../memory';
 export { hairpin } from './hairpin';
+export { receive, recycle, send, transmit } from './port';

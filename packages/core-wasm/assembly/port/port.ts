@@ -3,15 +3,12 @@ import { NONE, PacketRecord, PORT_PACKET, PORT_XDP, PortState, Verdict } from '.
 import { receiveCopy, sendCopy, transmitCopy } from './copy';
 import { receivePacket, releasePacket, sendPacket, transmitPacket } from './packet';
 import { publishXdp, receiveXdp, refill, sendXdp, transmitXdp } from './xdp';
-import { clampBurst, isInSlab, portCount, portExists, pushFree, recordAt, setPorts, stateOf } from './state';
+import { clampBurst, isInSlab, portCount, portExists, pushFree, recordAt, slab, stateOf } from './state';
 
 /** Ports from here on share the last bit of the kick mask. */
 const MASK_LAST: u32 = 31;
-
-/** Called once, before any other export of this file, with the addresses that the memory plan gave to this worker. */
-export function initPorts(states: usize, ports: u32, records: usize, recordsMax: u32, slab: usize, bytes: u32): void {
-  setPorts(states, ports, records, recordsMax, slab, bytes);
-}
+/** 0x8100 as it lies in memory. */
+const TPID_8021Q_RAW: u16 = 0x0081;
 
 /** Fills records 0 … n−1 with frames of one port and returns n. */
 export function receive(port: u32, max: u32): u32 {
@@ -45,8 +42,14 @@ export function transmit(count: u32): u32 {
   return kick;
 }
 
+/** A tagged frame may be 4 bytes longer: the tag does not count towards the MTU. */
+function isOversize(state: PortState, frame: usize, length: u32): bool {
+  if (length <= state.frameBytesMax) return false;
+  return state.layer != 2 || length > state.frameBytesMax + 4 || load<u16>(frame, 12) != TPID_8021Q_RAW;
+}
+
 function enqueue(state: PortState, packet: PacketRecord): void {
-  if (packet.length > state.frameBytesMax) {
+  if (isOversize(state, slab(packet.address), packet.length)) {
     state.txOversize += 1;
   } else if (state.kind == <u8>PORT_XDP) {
     if (transmitXdp(state, packet.address, packet.length)) packet.chunk = NONE;
@@ -84,7 +87,7 @@ export function recycle(count: u32): void {
 export function send(port: u32, source: usize, length: u32): bool {
   if (!portExists(port)) return false;
   const state = stateOf(port);
-  if (length > state.frameBytesMax) {
+  if (isOversize(state, source, length)) {
     state.txOversize += 1;
     return false;
   }

@@ -1,6 +1,7 @@
 // Where the ports of this instance are, their free chunks, and the two ends of a frame's stay: taken into a record, given back.
-// The addresses are set once by `initPorts`; nothing here trusts an address that came out of a ring.
+// The addresses come from the memory map; nothing here trusts an address that came out of a ring.
 import {
+  BURST_MAX,
   CHUNK_BYTES,
   NONE,
   PACKET_RECORD_BYTES,
@@ -9,44 +10,28 @@ import {
   PORT_STATE_BYTES,
   PortState,
 } from '../layout.gen';
+import { burst, portStates, slab as slabAt, slabBytes, workerMap } from '../memory';
 
 export const CHUNK_MASK: u32 = CHUNK_BYTES - 1;
 
-let states: usize = 0;
-let portsMax: u32 = 0;
-let records: usize = 0;
-let recordsMax: u32 = 0;
-let slabAt: usize = 0;
-let slabBytes: u32 = 0;
-
-/** Tells the instance where its port states, burst records and slab lie. Each worker has its own. */
-export function setPorts(states_: usize, ports: u32, records_: usize, recordsMax_: u32, slab: usize, bytes: u32): void {
-  states = states_;
-  portsMax = ports;
-  records = records_;
-  recordsMax = recordsMax_;
-  slabAt = slab;
-  slabBytes = bytes;
-}
-
 export function stateOf(index: u32): PortState {
-  return changetype<PortState>(states + <usize>index * PORT_STATE_BYTES);
+  return changetype<PortState>(portStates + <usize>index * PORT_STATE_BYTES);
 }
 
 export function recordAt(index: u32): PacketRecord {
-  return changetype<PacketRecord>(records + <usize>index * PACKET_RECORD_BYTES);
+  return changetype<PacketRecord>(burst + <usize>index * PACKET_RECORD_BYTES);
 }
 
 export function clampBurst(count: u32): u32 {
-  return min(count, recordsMax);
+  return min(count, BURST_MAX);
 }
 
 export function portExists(index: u32): bool {
-  return index < portsMax && stateOf(index).kind != <u8>PORT_NONE;
+  return index < workerMap.portsMax && stateOf(index).kind != <u8>PORT_NONE;
 }
 
 export function portCount(): u32 {
-  return portsMax;
+  return workerMap.portsMax;
 }
 
 export function slab(address: u32): usize {

@@ -41,6 +41,8 @@ export interface Port {
   readonly detail: string;
   /** Kinds that `auto` tried first, and why each was refused. */
   readonly refused: ReadonlyArray<{ readonly kind: PortKindName; readonly why: string }>;
+  /** Frames wait where poll cannot see them: memory and pcap ports. */
+  pending(): boolean;
   /** Pulls frames from outside the linear memory into the core's copy ring (tun, memory, pcap); no-op for ring ports. */
   fill(): number;
   /** Sends what the core's transmit queued, by one system call where possible. Returns the frames handed over. */

@@ -1,0 +1,94 @@
+// What the kernel knows of a network device, and its offload switches, by ioctl (netdevice(7), linux/ethtool.h).
+import { errno, libcCalls, must, SystemError } from './ffi.ts';
+import { addressOf } from './ffi.ts';
+
+const AF_INET = 2;
+const SOCK_DGRAM_CLOEXEC = 0o2000002;
+const SIOCGIFMTU = 0x8921;
+const SIOCSIFMTU = 0x8922;
+const SIOCGIFFLAGS = 0x8913;
+const SIOCSIFFLAGS = 0x8914;
+const SIOCGIFHWADDR = 0x8927;
+const SIOCETHTOOL = 0x8946;
+const IFF_UP = 1;
+const NAME_BYTES = 16;
+const IFREQ_BYTES = 40;
+
+export interface Device {
+  readonly index: number;
+  readonly mac: Uint8Array;
+  readonly mtu: number;
+  readonly isUp: boolean;
+}
+
+function withSocket<T>(body: (fd: number) => T): T {
+  const fd = must('socket', libcCalls.socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
+  try {
+    return body(fd);
+  } finally {
+    libcCalls.close(fd);
+  }
+}
+
+function request(name: string): Uint8Array {
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length === 0 || bytes.length >= NAME_BYTES) throw new Error(`'${name}' is no device name (1 to 15 bytes)`);
+  const ifreq = new Uint8Array(IFREQ_BYTES);
+  ifreq.set(bytes);
+  return ifreq;
+}
+
+function ask(fd: number, name: string, command: number, what: string): DataView {
+  const ifreq = request(name);
+  if (libcCalls.ioctl(fd, command, ifreq) < 0) throw new SystemError(`${what} of device ${name}`, errno());
+  return new DataView(ifreq.buffer);
+}
+
+/** Reads a device; an Error says so when it does not exist. */
+export function readDevice(name: string): Device {
+  request(name);
+  const index = libcCalls.ifNameToIndex(name);
+  if (index === 0) throw new Error(`there is no device '${name}' here: look at "ip link"`);
+  return withSocket((fd) => ({
+    index,
+    mac: new Uint8Array(ask(fd, name, SIOCGIFHWADDR, 'link address').buffer.slice(18, 24)),
+    mtu: ask(fd, name, SIOCGIFMTU, 'MTU').getInt32(NAME_BYTES, true),
+    isUp: (ask(fd, name, SIOCGIFFLAGS, 'flags').getUint16(NAME_BYTES, true) & IFF_UP) !== 0,
+  }));
+}
+
+export function setUp(name: string): void {
+  withSocket((fd) => {
+    const ifreq = request(name);
+    const flags = ask(fd, name, SIOCGIFFLAGS, 'flags').getUint16(NAME_BYTES, true) | IFF_UP;
+    new DataView(ifreq.buffer).setUint16(NAME_BYTES, flags, true);
+    must(`set ${name} up`, libcCalls.ioctl(fd, SIOCSIFFLAGS, ifreq));
+  });
+}
+
+export function setMtu(name: string, mtu: number): void {
+  withSocket((fd) => {
+    const ifreq = request(name);
+    new DataView(ifreq.buffer).setInt32(NAME_BYTES, mtu, true);
+    must(`set MTU ${mtu} on ${name}`, libcCalls.ioctl(fd, SIOCSIFMTU, ifreq));
+  });
+}
+
+/** Set commands of ethtool. tx-csum off switches TSO off as well; rx-csum is left alone, it changes nothing for us. */
+const OFFLOADS = { txChecksum: 0x17, tso: 0x1f, gso: 0x24, gro: 0x2c } as const;
+
+/** Switches checksum and segmentation offloads of a device; returns the names that the device refused. */
+export function setOffloads(name: string, isOn: boolean): string[] {
+  return withSocket((fd) => {
+    const refused: string[] = [];
+    for (const [offload, command] of Object.entries(OFFLOADS)) {
+      const value = new Uint8Array(Uint32Array.of(command, isOn ? 1 : 0).buffer);
+      const ifreq = request(name);
+      new DataView(ifreq.buffer).setBigUint64(NAME_BYTES, addressOf(value), true);
+      if (libcCalls.ioctl(fd, SIOCETHTOOL, ifreq) < 0) refused.push(offload);
+      // The pointer inside ifreq is all the kernel sees of it: keep it alive until here.
+      if (value.byteLength !== 8) throw new Error('unreachable');
+    }
+    return refused;
+  });
+}
