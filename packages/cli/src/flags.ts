@@ -1,22 +1,16 @@
 // Flags of a command: each is a JSON schema (TypeBox objects of @openclb/model are such schemas), which gives its type, its check,
 // its default and its help text. Splitting the command line is node:util's parseArgs.
+import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { usageError } from './errors.ts';
+import { sentenceOf, usageError } from './errors.ts';
 import { didYouMean } from './nearest.ts';
+import type { Schema } from './schema.ts';
+import { checkInline } from './config/inline.ts';
 
-/** The part of JSON schema that a flag or an argument may use. */
-export interface ValueSchema {
-  readonly type?: string;
-  readonly enum?: readonly string[];
-  readonly description?: string;
-  readonly default?: unknown;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly pattern?: string;
-  readonly maxLength?: number;
-}
+/** A value given in words. Lists come from commas, objects from YAML in the word. */
+export type Value = string | number | boolean | readonly unknown[] | object;
 
-export interface Flag<S extends ValueSchema = ValueSchema> {
+export interface Flag<S extends Schema = Schema> {
   readonly schema: S;
   /** One letter, as in -f. */
   readonly short?: string;
@@ -25,6 +19,8 @@ export interface Flag<S extends ValueSchema = ValueSchema> {
   /** Environment variable read when the flag is absent. */
   readonly env?: string;
   readonly required?: boolean;
+  /** @FILE stands for the content of a file. */
+  readonly takesFile?: boolean;
   /** Overrides the schema's description. */
   readonly text?: string;
 }
@@ -39,7 +35,7 @@ export const commonFlags = {
 /** A positional argument. */
 export interface Argument {
   readonly name: string;
-  readonly schema: ValueSchema;
+  readonly schema: Schema;
   readonly required?: boolean;
   readonly text?: string;
 }
@@ -60,7 +56,7 @@ export type FlagValues<F> = {
 };
 
 export interface Parsed {
-  readonly values: Record<string, string | number | boolean | undefined>;
+  readonly values: Record<string, Value | undefined>;
   readonly positionals: readonly string[];
 }
 
@@ -77,7 +73,7 @@ export function parseFlags(
     options[name] = flag.short === undefined ? { type } : { type, short: flag.short };
   }
   const { tokens } = parseArgs({ args: [...args], options, allowPositionals: true, strict: false, tokens: true });
-  const values: Record<string, string | number | boolean | undefined> = {};
+  const values: Record<string, Value | undefined> = {};
   const positionals: string[] = [];
   for (const token of tokens) {
     if (token.kind === 'positional') positionals.push(token.value);
@@ -91,7 +87,7 @@ export function parseFlags(
     if (values[name] !== undefined) continue;
     const fromEnv = flag.env === undefined ? undefined : env[flag.env];
     if (fromEnv !== undefined && fromEnv !== '') values[name] = checkValue(`${flag.env}`, flag.schema, fromEnv);
-    else if (flag.schema.default !== undefined) values[name] = flag.schema.default as string | number | boolean;
+    else if (flag.schema.default !== undefined) values[name] = flag.schema.default as Value;
     else if (flag.required === true) throw missingFlag(name, flag, where);
   }
   return { values, positionals };
@@ -102,8 +98,8 @@ export function parseArguments(
   positionals: readonly string[],
   declared: readonly Argument[],
   where: string,
-): Record<string, string | number | boolean | undefined> {
-  const values: Record<string, string | number | boolean | undefined> = {};
+): Record<string, Value | undefined> {
+  const values: Record<string, Value | undefined> = {};
   declared.forEach((argument, index) => {
     const text = positionals[index];
     if (text === undefined) {
@@ -118,23 +114,38 @@ export function parseArguments(
   return values;
 }
 
-function valueOfToken(name: string, flag: Flag, text: string | undefined): string | number | boolean {
+function valueOfToken(name: string, flag: Flag, text: string | undefined): Value {
   if (flag.schema.type === 'boolean') {
     if (text !== undefined) throw usageError(`--${name} takes no value`, `write --${name} or leave it out`);
     return true;
   }
   if (text === undefined) throw usageError(`--${name} needs a value`, `write --${name} ${flag.value ?? 'VALUE'}`);
-  return checkValue(`--${name}`, flag.schema, text);
+  return checkValue(
+    `--${name}`,
+    flag.schema,
+    flag.takesFile === true && text.startsWith('@') ? contentOf(text.slice(1)) : text,
+  );
+}
+
+function contentOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw usageError(`cannot read ${path}: ${sentenceOf(error)}`, '@FILE names an existing file');
+  }
 }
 
 /** Checks one word against its schema and gives it its type. */
-export function checkValue(label: string, schema: ValueSchema, text: string): string | number | boolean {
+export function checkValue(label: string, schema: Schema, text: string): Value {
   if (schema.enum !== undefined) {
-    const exact =
-      schema.enum.find((one) => one === text) ?? schema.enum.find((one) => one.toLowerCase() === text.toLowerCase());
-    if (exact !== undefined) return exact;
-    throw usageError(`${label}: '${text}' is not one of ${schema.enum.join(', ')}${didYouMean(text, schema.enum)}`);
+    const known = schema.enum.map(String);
+    const index = [known.indexOf(text), known.findIndex((one) => one.toLowerCase() === text.toLowerCase())].find(
+      (at) => at >= 0,
+    );
+    if (index !== undefined) return schema.enum[index] as Value;
+    throw usageError(`${label}: '${text}' is not one of ${known.join(', ')}${didYouMean(text, known)}`);
   }
+  if (schema.type === 'array' || schema.type === 'object') return checkInline(label, schema, text);
   if (schema.type === 'boolean') {
     if (text === 'true' || text === '1') return true;
     if (text === 'false' || text === '0') return false;
@@ -150,7 +161,7 @@ export function checkValue(label: string, schema: ValueSchema, text: string): st
   return text;
 }
 
-function checkNumber(label: string, schema: ValueSchema, text: string): number {
+function checkNumber(label: string, schema: Schema, text: string): number {
   const value = Number(text);
   if (text.trim() === '' || !Number.isFinite(value) || (schema.type === 'integer' && !Number.isInteger(value))) {
     throw usageError(`${label}: '${text}' is not ${schema.type === 'integer' ? 'a whole number' : 'a number'}`);

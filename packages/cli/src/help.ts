@@ -3,19 +3,24 @@ import type { Command } from './command.ts';
 import { exitStatusText } from './errors.ts';
 import type { Argument, Flag, Flags } from './flags.ts';
 
+/** More commands with one first word than this are folded. */
+const FAMILY_MAX = 4;
+
 export const groups = ['one box', 'roles', 'configure', 'look into'] as const;
 
 export function helpText(listed: readonly Command[]): string {
-  const width = Math.max(...listed.map((command) => command.name.length));
   const parts = [
     'clb: run, configure and look into an OpenCLB load balancer',
     '',
     'usage: clb <command> [arguments] [flags]',
   ];
+  const isOverview = new Set(listed.map(firstWord)).size > 1;
   for (const group of groups) {
-    const members = listed.filter((command) => command.group === group);
-    if (members.length === 0) continue;
-    parts.push('', `${group}:`, ...members.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`));
+    const rows = rowsOf(
+      listed.filter((command) => command.group === group),
+      isOverview,
+    );
+    if (rows.length > 0) parts.push('', `${group}:`, ...columns(rows));
   }
   parts.push(
     '',
@@ -24,6 +29,26 @@ export function helpText(listed: readonly Command[]): string {
   );
   parts.push('', 'Every command takes --json and --help; `clb help <command>` tells its flags.');
   return parts.join('\n');
+}
+
+/** In the overview, many commands that share their first word are one line. */
+function rowsOf(members: readonly Command[], isOverview: boolean): (readonly [string, string])[] {
+  const rows = new Map<string, string>();
+  for (const command of members) {
+    const word = firstWord(command);
+    const family = members.filter((one) => firstWord(one) === word);
+    if (!isOverview || family.length <= FAMILY_MAX) rows.set(command.name, command.summary);
+    else
+      rows.set(
+        `${word} <resource>`,
+        `${word} one of ${family.map((one) => one.name.slice(word.length + 1)).join(', ')}`,
+      );
+  }
+  return [...rows];
+}
+
+function firstWord(command: Command): string {
+  return command.name.split(' ')[0] ?? '';
 }
 
 export function usageLine(command: Command): string {

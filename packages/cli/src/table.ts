@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { announce } from './command/announce.ts';
 import { apply } from './command/apply.ts';
+import { createCommands, updateCommands } from './command/create.ts';
 import { eipAllocate, eipBind, eipRelease, eipUnbind } from './command/eip.ts';
 import { explain } from './command/explain.ts';
 import { get, remove } from './command/get.ts';
@@ -11,6 +12,8 @@ import { top } from './command/top.ts';
 export const commands: readonly Command[] = [
   announce,
   apply,
+  ...createCommands,
+  ...updateCommands,
   remove,
   eipAllocate,
   eipBind,

@@ -1,11 +1,8 @@
 // clb explain: the whole decision about one packet, as a director took or would take it, readable from top to bottom.
-import { type ExplainAnswer, ExplainQuery } from '@openclb/model';
+import type { ExplainAnswer } from '@openclb/model';
 import { isIP } from 'node:net';
 import { defineCommand } from '../command.ts';
 import { ExitStatus, usageError } from '../errors.ts';
-import type { ValueSchema } from '../flags.ts';
-
-const query = ExplainQuery.properties;
 
 export const explain = defineCommand({
   name: 'explain',
@@ -25,8 +22,7 @@ export const explain = defineCommand({
     node: { schema: { type: 'string', description: 'director to ask; the first live one otherwise' }, value: 'ID' },
     flags: {
       schema: { enum: ['syn', 'ack'] },
-      text:
-        (query.flags as ValueSchema).description ?? 'TCP: a SYN (default), or a packet of an established connection',
+      text: 'TCP: a SYN (default), or a packet of an established connection',
     },
   },
   connects: true,

@@ -1,6 +1,7 @@
 // Configuration files: every error has a line, a column and a way out.
 import { expect, test } from 'vitest';
-import { checkSource, type Schema } from './check.ts';
+import type { Schema } from '../schema.ts';
+import { checkSource } from './check.ts';
 import { formatIssues, locate, parseSource } from './source.ts';
 
 const target: Schema = {

@@ -2,29 +2,8 @@
 // unknown key the nearest known one. The controller checks the same schema again; this check exists for the positions.
 import { type Alias, isAlias, isMap, isScalar, isSeq, type Pair } from 'yaml';
 import { nearest } from '../nearest.ts';
+import type { Schema } from '../schema.ts';
 import type { Issue, Source } from './source.ts';
-
-/** The part of JSON schema that the model uses. */
-export interface Schema {
-  readonly type?: string;
-  readonly properties?: Readonly<Record<string, Schema>>;
-  readonly required?: readonly string[];
-  readonly additionalProperties?: boolean | Schema;
-  readonly patternProperties?: Readonly<Record<string, Schema>>;
-  readonly items?: Schema;
-  readonly minItems?: number;
-  readonly maxItems?: number;
-  readonly anyOf?: readonly Schema[];
-  readonly enum?: readonly unknown[];
-  readonly const?: unknown;
-  readonly pattern?: string;
-  readonly minLength?: number;
-  readonly maxLength?: number;
-  readonly minimum?: number;
-  readonly maximum?: number;
-  readonly description?: string;
-  readonly $ref?: string;
-}
 
 /** Nodes visited, aliases expanded: more is an alias bomb or no configuration. */
 const NODES_MAX = 200_000;

@@ -5,7 +5,8 @@ import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Document } from 'yaml';
 import { CliError, ExitStatus, sentenceOf, usageError } from '../errors.ts';
-import { checkSource, type Schema } from './check.ts';
+import type { Schema } from '../schema.ts';
+import { checkSource } from './check.ts';
 import { formatIssues, type Issue, locate, parseSource, type Source } from './source.ts';
 
 /** A configuration that is not valid: `issues` holds every error with its position, the message shows them all. */
