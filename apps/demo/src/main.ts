@@ -26,11 +26,13 @@ import type { Teller } from './tell.ts';
 import { VIP } from './topology.ts';
 import { captureFiles } from './watch.ts';
 
-const USAGE = 'npm run demo -- [--port auto|xdp|packet] [--keep] [--down] [--json]';
+const USAGE = 'npm run demo -- [--port auto|xdp|packet] [--lines 1-9] [--keep] [--down] [--json]';
 const PORTS = ['auto', 'xdp', 'packet'];
 
 interface Choice {
   port: ClusterOptions['port'];
+  /** The first and the last line of the story to tell; later lines build on what earlier ones have made. */
+  lines: string;
   keep: boolean;
   down: boolean;
   json: boolean;
@@ -40,12 +42,15 @@ function readChoice(): Choice {
   const { values } = parseArgs({
     options: {
       port: { type: 'string', default: 'auto' },
+      lines: { type: 'string', default: `1-${STORY.length}` },
       keep: { type: 'boolean', default: false },
       down: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
     },
   });
   if (!PORTS.includes(values.port)) throw new Error(`--port is ${PORTS.join(', ')}, not '${values.port}'`);
+  if (!/^\d+(-\d+)?$/.test(values.lines))
+    throw new Error(`--lines is a number or a range as in 1-4, not '${values.lines}'`);
   return values as Choice;
 }
 
@@ -90,7 +95,8 @@ async function tellStory(choice: Choice, tell: Teller): Promise<void> {
       .map(([node, port]) => `${node} ${port}`)
       .join(', ')}`,
   );
-  for (const { title, run } of STORY) {
+  const [first = 1, last = first] = choice.lines.split('-').map(Number);
+  for (const { title, run } of STORY.slice(first - 1, last)) {
     tell.step(title);
     try {
       await run(cluster, tell);
