@@ -1,5 +1,5 @@
 // What a command is: its words, arguments and flags (from which help and docs/reference/cli.md are made) and what it does.
-import type { Argument, FlagValues, Flags } from './flags.ts';
+import type { Argument, FlagValues, Flags, ValueOf } from './flags.ts';
 import type { Client } from './client.ts';
 import type { Output } from './output.ts';
 import type { ExitStatus } from './errors.ts';
@@ -45,4 +45,3 @@ export type ArgumentValues<A extends readonly Argument[]> = {
     ? ValueOf<S>
     : ValueOf<Extract<A[number], { name: N }>['schema']> | undefined;
 };
-type ValueOf<S> = S extends { enum: readonly (infer E)[] } ? E : S extends { type: 'integer' } ? number : string;

@@ -40,13 +40,16 @@ export interface Argument {
   readonly text?: string;
 }
 
-type ValueOf<S> = S extends { enum: readonly (infer E)[] }
+/** The type of the value that a schema describes. */
+export type ValueOf<S> = S extends { enum: readonly (infer E)[] }
   ? E
   : S extends { type: 'integer' | 'number' }
     ? number
     : S extends { type: 'boolean' }
       ? boolean
-      : string;
+      : S extends { type: 'array' }
+        ? readonly string[]
+        : string;
 
 /** Values of a command's flags, by flag name. */
 export type FlagValues<F> = {

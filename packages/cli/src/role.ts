@@ -117,6 +117,18 @@ export const nodeFlags = {
   },
 } as const satisfies Flags;
 
+/** Flags of every role that carries packets. */
+export const packetFlags = {
+  device: {
+    schema: { type: 'string', pattern: '^[A-Za-z0-9_.-]{1,15}$', description: 'network device of the underlay' },
+    value: 'DEVICE',
+    required: true,
+  },
+  port: {
+    schema: { enum: ['auto', 'xdp', 'packet', 'tun'], default: 'auto', description: 'what carries the packets' },
+  },
+} as const satisfies Flags;
+
 export const logFlag = {
   log: {
     schema: {

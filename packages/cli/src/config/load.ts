@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Document } from 'yaml';
+import { importModule } from '../module.ts';
 import { CliError, ExitStatus, sentenceOf, usageError } from '../errors.ts';
 import type { Schema } from '../schema.ts';
 import { checkSource } from './check.ts';
@@ -75,21 +76,7 @@ async function readStandardInput(): Promise<string> {
 
 /** The default export of a module is the configuration. Only these files can run code, and only because the user named them. */
 async function importConfig(path: string): Promise<Source> {
-  const url = pathToFileURL(resolve(path)).href;
-  let module: { default?: unknown };
-  try {
-    if (path.endsWith('ts')) {
-      const { tsImport } = await import('tsx/esm/api');
-      module = (await tsImport(url, import.meta.url)) as { default?: unknown };
-    } else {
-      module = (await import(url)) as { default?: unknown };
-    }
-  } catch (error) {
-    throw usageError(`cannot load ${path}: ${sentenceOf(error)}`, 'a configuration module has a default export');
-  }
-  // Older module systems wrap the default export once more.
-  const exported = module.default as { default?: unknown } | undefined;
-  const value =
-    exported !== undefined && exported !== null && 'default' in Object(exported) ? exported.default : exported;
-  return { file: path, text: '', document: new Document(value), position: () => ({}) };
+  // A changed file must not come from the cache of modules.
+  const url = `${pathToFileURL(resolve(path)).href}?at=${Date.now()}`;
+  return { file: path, text: '', document: new Document(await importModule(url, path)), position: () => ({}) };
 }
