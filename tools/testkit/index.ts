@@ -5,4 +5,5 @@ export * from './expect.ts';
 export * from './namespaces.ts';
 export * from './network.ts';
 export * from './parse.ts';
+export * from './process.ts';
 export * from './state.ts';

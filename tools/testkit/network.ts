@@ -1,15 +1,15 @@
 // Network namespaces joined by veth pairs, made from a plan in a few calls; each run has a prefix of its own, so runs never collide.
-import { execFileSync, spawn } from 'node:child_process';
-import type { ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { insideNamespace, offloadsOff } from './kernel.ts';
 import { completePath, isInsideUserNamespace } from './namespaces.ts';
-import { isAlive, noteOf, removeRun, writeState } from './state.ts';
-import type { ProcessNote, RunState } from './state.ts';
+import { startProcess } from './process.ts';
+import type { Running, StartOptions } from './process.ts';
+import { noteOf, removeRun, writeState } from './state.ts';
+import type { RunState } from './state.ts';
 
 export interface NamespacePlan {
   name: string;
@@ -43,13 +43,6 @@ export interface Network {
   plan: NetworkPlan;
 }
 
-export interface Running {
-  name: string;
-  note: ProcessNote;
-  child: ChildProcess;
-  logFile: string;
-}
-
 /** Duplicate address detection would hold IPv6 back for a second; reverse path filters drop direct return. */
 const EVERYWHERE: Record<string, string> = {
   'ipv4.conf.all.rp_filter': '0',
@@ -60,8 +53,6 @@ const EVERYWHERE: Record<string, string> = {
   'ipv6.conf.default.router_solicitations': '0',
   'ipv6.conf.default.accept_ra': '0',
 };
-
-const READY_WAIT_MS = 20_000;
 
 export const namespaceName = (network: Network, name: string): string => `${network.prefix}-${name}`;
 const namespacePath = (network: Network, name: string): string => `/run/netns/${namespaceName(network, name)}`;
@@ -169,53 +160,13 @@ export function startIn(
   name: string,
   label: string,
   argv: readonly string[],
-  options: { pipes?: boolean } = {},
+  options: StartOptions = {},
 ): Running {
-  const logFile = join(network.directory, `${label}.log`);
-  const log = openSync(logFile, 'a');
-  const child = spawn('ip', ['netns', 'exec', namespaceName(network, name), ...argv], {
-    stdio: options.pipes ? ['pipe', 'pipe', log] : ['ignore', log, log],
-    detached: true,
-  });
-  closeSync(log);
-  if (child.pid === undefined) throw new Error(`${label} could not be started`);
-  const running = { name: label, note: noteOf(child.pid, label), child, logFile };
+  const command = ['ip', 'netns', 'exec', namespaceName(network, name), ...argv];
+  const running = startProcess(network.directory, label, command, options);
   network.state.processes.push(running.note);
   writeState(network.state);
   return running;
-}
-
-export const readLog = (running: Running): string => readFileSync(running.logFile, 'utf8');
-
-/** Waits until the process prints a line that begins with `ready`; its last words are in the error when it ends before. */
-export async function waitReady(running: Running, milliseconds = READY_WAIT_MS): Promise<string> {
-  const end = performance.now() + milliseconds;
-  for (;;) {
-    const line = /^(ready:|\{"event":"ready").*$/m.exec(readLog(running));
-    if (line) return line[0];
-    const why = !isAlive(running.note)
-      ? 'ended before it was ready'
-      : performance.now() > end
-        ? `not ready in ${milliseconds} ms`
-        : undefined;
-    if (why)
-      throw new Error(`${running.name} ${why}; its log ends:\n${readLog(running).split('\n').slice(-15).join('\n')}`);
-    await sleep(10);
-  }
-}
-
-/** Ends a process of this run: SIGTERM, then SIGKILL after two seconds; `SIGKILL` at once when asked. */
-export async function stop(
-  running: Running,
-  signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM',
-  patienceMs = 2000,
-): Promise<void> {
-  if (isAlive(running.note)) process.kill(running.note.pid, signal);
-  const end = performance.now() + patienceMs;
-  while (isAlive(running.note)) {
-    if (performance.now() > end) process.kill(running.note.pid, 'SIGKILL');
-    await sleep(5);
-  }
 }
 
 /** Ends everything that the run has made. Safe to call twice. */

@@ -2,13 +2,13 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { namespaceName, removeNetwork, startIn, waitReady } from '../../../tools/testkit/index.ts';
 import type { Network, NetworkPlan, Running } from '../../../tools/testkit/index.ts';
 import { startAgent, startServer } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { API_KEY, API_PORT, CONTROLLER_URL, JOIN_TOKEN, createApi } from './api.ts';
 import type { Api } from './api.ts';
+import { clbCommand } from './command.ts';
 import { NODES, TARGET_PORT, VMS, bringUpTopology } from './topology.ts';
 import type { Placement, TopologyOptions } from './topology.ts';
 import { watchNodes } from './watch.ts';
@@ -39,14 +39,6 @@ export interface Cluster {
   startServer(name: string): Promise<Running>;
   down(): void;
 }
-
-const CLI = fileURLToPath(import.meta.resolve('../../../packages/cli/src/main.ts'));
-export const clbCommand = (...words: string[]): string[] => [
-  process.execPath,
-  '--conditions=@openclb/source',
-  CLI,
-  ...words,
-];
 
 const NODE_ROLES: Record<Exclude<NodeName, 'ctl'>, 'director' | 'proxy' | 'endpoint'> = {
   ld1: 'director',
@@ -136,17 +128,15 @@ function roleCommand(network: Network, name: string, port: string): string[] {
   mkdirSync(stateDir, { recursive: true });
   const link = ['--controller', CONTROLLER_URL, '--token', JOIN_TOKEN, '--state-dir', stateDir];
   if (name === 'ctl') {
-    const listen = ['--host', '0.0.0.0', '--port', String(API_PORT)];
-    const pools = ['--vip-pool', '203.0.113.0/25', '--eip-pool', '203.0.113.128/25'];
+    const keys = ['--join-token', JOIN_TOKEN, '--api-key', API_KEY];
+    const pools = ['--vip-pool', '203.0.113.0/25,2001:db8:113::/64', '--eip-pool', '203.0.113.128/25'];
     return clbCommand(
       'controller',
-      ...listen,
-      '--state-dir',
-      stateDir,
-      '--token',
-      JOIN_TOKEN,
-      '--api-key',
-      API_KEY,
+      '--listen',
+      `0.0.0.0:${API_PORT}`,
+      '--store',
+      join(stateDir, 'desired.sqlite'),
+      ...keys,
       ...pools,
     );
   }
