@@ -27,7 +27,8 @@ export * from './records.ts';
 /** Every record, in the order of the reference page. */
 export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   PacketRecord,
-  ...Object.values(records),
+  // Sorted, because a bundler lists a namespace in another order than Node, and the hash must not notice.
+  ...Object.values(records).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
   PortState,
   EndpointBank,
   EndpointPort,
