@@ -1,6 +1,6 @@
 // The packet worker's answer to a heartbeat (data-plane.md P35): the frame is turned around where it lies and sent back the way it came.
 import { type Core } from '@openclb/core-wasm';
-import { PacketRecord } from '@openclb/core-wasm/layout';
+import { PacketFlag, PacketRecord } from '@openclb/core-wasm/layout';
 import { HEARTBEAT_PORT, isHeartbeat, setHeartbeatStatus } from './heartbeat.ts';
 
 const UDP = 17;
@@ -10,6 +10,8 @@ const { at } = PacketRecord;
 export function answerHeartbeat(core: Core, index: number, status: number): boolean {
   const { bytes, view } = core;
   const record = core.record(index);
+  // One that came out of a tunnel was sent by nobody who announces us, and its frame is not what the port received.
+  if (view.getUint16(record + at.flags, true) & PacketFlag.FromTunnel) return false;
   if (bytes[record + at.protocol] !== UDP || view.getUint16(record + at.destinationPort, true) !== HEARTBEAT_PORT)
     return false;
   const address = core.worker.slab + view.getUint32(record + at.address, true);

@@ -8,7 +8,7 @@ export interface SupervisorOptions {
   readonly start: WorkerStart;
   readonly log: Log;
   /** Deaths within a minute after which no new worker is started. */
-  readonly deathsMax?: number;
+  readonly deathsMax?: number | undefined;
   onMessage(message: FromWorker): void;
   /** The worker is gone: clear its region. */
   onDeath(): void;
@@ -23,6 +23,8 @@ export interface SupervisorOptions {
 export interface Supervisor {
   post(message: ToWorker): void;
   readonly restarts: number;
+  /** The worker takes messages; before that `onStart` is still to come. */
+  readonly isReady: boolean;
   /** Stops the worker in an orderly way, or by force after a second. */
   close(): Promise<void>;
 }
@@ -37,14 +39,17 @@ export function superviseWorker(options: SupervisorOptions): Supervisor {
   const deaths: number[] = [];
   let restarts = 0;
   let closing = false;
+  let isReady = false;
   let worker = launch();
 
   function launch(): Worker {
     const started = new Worker(entry, { workerData: options.start, name: `clb-worker-${options.start.worker}` });
     let reason = 'it ended without saying why';
     started.on('message', (message: FromWorker) => {
-      if (message.type === 'ready') options.onStart();
-      else options.onMessage(message);
+      if (message.type === 'ready') {
+        isReady = true;
+        options.onStart();
+      } else options.onMessage(message);
     });
     started.on('error', (error) => (reason = messageOf(error)));
     started.on('exit', () => {
@@ -54,6 +59,7 @@ export function superviseWorker(options: SupervisorOptions): Supervisor {
   }
 
   function bury(reason: string): void {
+    isReady = false;
     options.onDeath();
     const now = performance.now();
     deaths.push(now);
@@ -73,6 +79,9 @@ export function superviseWorker(options: SupervisorOptions): Supervisor {
     post: (message) => worker.postMessage(message),
     get restarts() {
       return restarts;
+    },
+    get isReady() {
+      return isReady;
     },
     async close() {
       closing = true;
