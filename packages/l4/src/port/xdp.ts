@@ -86,6 +86,7 @@ function open(options: PortOptions): Port {
     registerUmem(fd, base, room);
     const stackAt = mapRings(fd, base, room, state, mapped);
     stackChunks(state, room, stackAt, 0);
+    fillFirst(state, room, stackAt);
     tryOption(fd, SOL_XDP, OPTION.TxBudget, TX_BUDGET);
     const wanted = options.mode ?? 'auto';
     program = attachProgram(device.index, wanted === 'auto' ? ['native', 'skb'] : [wanted]);
@@ -140,6 +141,19 @@ function mapRings(
     at += pages;
   });
   return at;
+}
+
+/** Frames may come before the first `receive`, so the fill ring starts with three quarters of the chunks; the core keeps it full. */
+function fillFirst(state: State, room: PortRoom, stackAt: number): void {
+  const give = Math.min(state.get('fillMask') + 1, room.chunks - (room.chunks >> 2));
+  const free = room.chunks - give;
+  const ring = state.get('fillRing') >>> 2;
+  for (let i = 0; i < give; i++) {
+    state.words[ring + i * 2] = (state.words[(stackAt >>> 2) + free + i] ?? 0) - room.arena;
+    state.words[ring + i * 2 + 1] = 0;
+  }
+  state.set('freeCount', free);
+  Atomics.store(state.words, state.get('fillProducer') >>> 2, give);
 }
 
 /** Zero-copy is asked for first; what the driver granted is reported. */
