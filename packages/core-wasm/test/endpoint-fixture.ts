@@ -1,0 +1,201 @@
+// An endpoint for packet-in, packet-out tests (data-plane.md P7): host1 with two VMs of VPC 100 and one of VPC 200 that has the same
+// address as the first, a proxy's and a physical server's inside device when asked for. The core is the real one; nothing is mocked.
+import {
+  Core,
+  type Artefact,
+  type EndpointEntry,
+  type EndpointTables,
+  EndpointWriter,
+  allocate,
+  endpointTableBytes,
+  planMemory,
+  returnMemoryBytes,
+} from '../src/index.ts';
+import {
+  LinkKind,
+  NeighbourRow,
+  NextHopTable,
+  PacketRecord,
+  PortRow,
+  Reason,
+  RouteRow,
+  Verdict,
+  nameOf,
+  reasonEnum,
+  verdictEnum,
+} from '../layout/index.ts';
+import { addressBytes, ethernet } from '../../../tools/testkit/build.ts';
+
+export const HOST1 = '10.255.0.11';
+export const HOST2 = '10.255.0.12';
+export const PROXY1 = '10.255.0.21';
+export const T1 = '10.254.1.1';
+export const T2 = '10.254.2.1';
+export const ANYCAST = '10.254.255.1';
+export const GATEWAY_MAC = '02:00:00:00:00:01';
+export const UPLINK_MAC = '02:10:00:00:00:11';
+export const SWITCH_MAC = '02:10:00:00:00:fe';
+export const VM_A1 = { net: 100, port: 1, mac: '02:aa:00:00:00:01', address: '10.0.0.2', v6: 'fd00::2' };
+export const VM_A3 = { net: 100, port: 2, mac: '02:aa:00:00:00:03', address: '10.0.0.4', v6: 'fd00::4' };
+export const VM_B1 = { net: 200, port: 3, mac: '02:bb:00:00:00:01', address: '10.0.0.2', v6: 'fd00::2' };
+export const VMS = [VM_A1, VM_A3, VM_B1];
+export const INSIDE_PORT = 4;
+export const INSIDE_MAC = '02:cc:00:00:00:01';
+export const CLIENT = '198.51.100.1';
+const UPLINK_MTU = 1600;
+
+export interface Outcome {
+  readonly verdict: string;
+  readonly reason: string;
+  readonly portOut: number;
+  readonly frame: Buffer;
+}
+
+export interface EndpointUnderTest {
+  readonly core: Core;
+  readonly writer: EndpointWriter;
+  readonly tables: EndpointTables;
+  /** One frame into a port, at a time in milliseconds. */
+  send(port: number, frame: Buffer, nowMs?: number): Outcome;
+}
+
+export interface EndpointFixtureOptions {
+  readonly artefact?: Artefact;
+  readonly entries?: readonly EndpointEntry[];
+  readonly tables?: Partial<EndpointTables>;
+  readonly returnEntries?: number;
+  readonly insideLink?: 'ip' | 'ethernet';
+  readonly uplinkMtu?: number;
+  readonly withoutImage?: boolean;
+}
+
+export const mac = (text: string): Uint8Array => Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
+
+/** 16 bytes; IPv4 as ::ffff:a.b.c.d. */
+export function bytes16(text: string): Uint8Array {
+  const bytes = addressBytes(text);
+  return bytes.length === 16 ? new Uint8Array(bytes) : Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...bytes);
+}
+
+/** A frame from the underlay. */
+export const fromUnderlay = (packet: Buffer): Buffer => ethernet(SWITCH_MAC, UPLINK_MAC, packet);
+/** A frame from a VM. */
+export const fromVm = (vm: { mac: string }, packet: Buffer): Buffer => ethernet(vm.mac, GATEWAY_MAC, packet);
+
+export const eipOf = (vm: { net: number; address: string; mac: string; port: number }): EndpointEntry => ({
+  kind: 'Vm',
+  net: vm.net,
+  address: bytes16(vm.address),
+  mac: mac(vm.mac),
+  device: vm.port,
+  flags: 1,
+});
+
+const DEFAULT_ENTRIES: readonly EndpointEntry[] = [
+  { kind: 'Underlay', address: bytes16(HOST1) },
+  { kind: 'Underlay', address: bytes16('2001:db8:ff::11') },
+  ...[T1, T2, ANYCAST, '2001:db8:fe::1'].map((text): EndpointEntry => ({ kind: 'Director', address: bytes16(text) })),
+  ...[HOST2, PROXY1].map((text): EndpointEntry => ({ kind: 'Trusted', address: bytes16(text) })),
+  ...VMS.flatMap(({ net, address, v6, mac: text, port }) =>
+    [address, v6].map((own): EndpointEntry => ({
+      kind: 'Vm',
+      net,
+      address: bytes16(own),
+      mac: mac(text),
+      device: port,
+    })),
+  ),
+  { kind: 'Place', net: 100, address: bytes16('10.0.0.3'), value: bytes16(HOST2) },
+  { kind: 'Place', net: 100, address: bytes16('10.0.0.2'), value: bytes16(HOST1) },
+  { kind: 'Registered', net: 100, address: bytes16('10.0.0.2'), port: 8080, protocol: 6 },
+  { kind: 'InternalVip', net: 100, address: bytes16('10.0.0.100') },
+];
+
+const DEFAULT_TABLES: Omit<EndpointTables, 'entries'> = {
+  vms: VMS.map(({ port, net, mac: text }) => ({ port, net, mac: mac(text) })),
+  tunnels: [
+    { name: 'ld1/0', v4: bytes16(T1), v6: bytes16('2001:db8:fe::1') },
+    { name: 'ld2/0', v4: bytes16(T2) },
+  ],
+  underlay: { v4: bytes16(HOST1), v6: bytes16('2001:db8:ff::11') },
+  anycast: { v4: bytes16(ANYCAST) },
+  gateway: { v4: bytes16('169.254.1.1'), v6: bytes16('fe80::1') },
+  gatewayMac: mac(GATEWAY_MAC),
+};
+
+export async function endpoint(options: EndpointFixtureOptions = {}): Promise<EndpointUnderTest> {
+  const plan = planMemory({
+    flows: 0,
+    ports: 5,
+    portChunks: 64,
+    listeners: 16,
+    targets: 16,
+    groups: 16,
+    hosts: 16,
+    eips: 16,
+    maglevSlots: 256,
+    endpointSharedBytes: endpointTableBytes(64),
+    endpointBytes: returnMemoryBytes(options.returnEntries ?? 1024),
+  });
+  const memory = allocate(plan);
+  const core = await Core.open({ memory, plan, worker: 0, artefact: options.artefact ?? 'shared' });
+  // Entries of the test come first: the first row of a key counts.
+  const tables = { ...DEFAULT_TABLES, ...options.tables, entries: [...(options.entries ?? []), ...DEFAULT_ENTRIES] };
+  writePorts(core, options);
+  writeNextHops(core);
+  const writer = new EndpointWriter(plan, memory);
+  if (options.withoutImage !== true) writer.write(tables);
+  return { core, writer, tables, send: (port, frame, nowMs = 1000) => send(core, port, frame, nowMs) };
+}
+
+function send(core: Core, port: number, frame: Buffer, nowMs: number): Outcome {
+  core.inject([frame], port);
+  core.endpointBurst(1, nowMs);
+  return {
+    verdict: nameOf(verdictEnum, core.verdict(0)),
+    reason: nameOf(reasonEnum, core.reason(0)),
+    portOut: core.verdict(0) === Verdict.Forward ? (core.bytes[core.record(0) + PacketRecord.at.portOut] ?? -1) : -1,
+    frame: core.reason(0) === Reason.BadAddress ? Buffer.alloc(0) : Buffer.from(core.frame(0)),
+  };
+}
+
+function writePorts(core: Core, options: EndpointFixtureOptions): void {
+  const rows = [
+    { mac: UPLINK_MAC, mtu: options.uplinkMtu ?? UPLINK_MTU },
+    ...VMS.map(() => ({ mac: '02:fe:00:00:00:01', mtu: 1500 })),
+    { mac: INSIDE_MAC, mtu: 1500 },
+  ];
+  for (const [index, row] of rows.entries()) {
+    const at = core.plan.map.portRows + index * PortRow.bytes;
+    const isIp = index === INSIDE_PORT && options.insideLink !== 'ethernet';
+    core.bytes.set(mac(row.mac), at + PortRow.at.mac);
+    core.view.setUint16(at + PortRow.at.kind, isIp ? LinkKind.Ip : LinkKind.Ethernet, true);
+    core.view.setUint32(at + PortRow.at.mtu, row.mtu, true);
+  }
+}
+
+/** A default route of both families through the switch, whose link address is known. */
+function writeNextHops(core: Core): void {
+  const gateways = [bytes16('10.255.0.254'), bytes16('2001:db8:ff::fe')];
+  const { map } = core.plan;
+  core.view.setUint32(map.nextHops + NextHopTable.at.routes, gateways.length, true);
+  for (const [index, gateway] of gateways.entries()) {
+    const route = map.routes + index * RouteRow.bytes;
+    core.bytes.set(gateway, route + RouteRow.at.gateway);
+    if (index === 0) core.bytes.set(bytes16('0.0.0.0').subarray(0, 12), route + RouteRow.at.prefix);
+    if (index === 0) core.bytes.fill(0xff, route + RouteRow.at.mask, route + RouteRow.at.mask + 12);
+    const neighbour = map.neighbours + hashNeighbour(gateway) * NeighbourRow.bytes;
+    core.bytes.set(gateway, neighbour + NeighbourRow.at.address);
+    core.bytes.set(mac(SWITCH_MAC), neighbour + NeighbourRow.at.mac);
+    core.view.setUint32(neighbour + NeighbourRow.at.flags, 1, true);
+  }
+}
+
+/** As assembly/table/next-hop.ts; two rows never meet here. */
+function hashNeighbour(address: Uint8Array): number {
+  const word = new DataView(address.buffer, address.byteOffset, 16);
+  const factors = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f];
+  const sum = factors.reduce((all, factor, index) => (all + Math.imul(word.getUint32(index * 4, true), factor)) | 0, 0);
+  const mixed = Math.imul(sum ^ (sum >>> 16), 0x85ebca6b);
+  return ((mixed ^ (mixed >>> 13)) >>> 0) & 4095;
+}
