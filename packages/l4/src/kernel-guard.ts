@@ -15,13 +15,19 @@ export interface KernelGuard {
 export interface KernelGuardOptions {
   readonly log: Log;
   readonly run?: (commands: readonly string[]) => Promise<void>;
+  /** Files that say whether the kernel forwards. */
+  readonly sysctls?: readonly string[];
 }
 
 const FORWARDING = ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding'];
 
-export async function createKernelGuard({ log, run = ipBatch }: KernelGuardOptions): Promise<KernelGuard> {
+export async function createKernelGuard({
+  log,
+  run = ipBatch,
+  sysctls = FORWARDING,
+}: KernelGuardOptions): Promise<KernelGuard> {
   let guarded = new Set<string>();
-  for (const path of FORWARDING) await switchOff(path, log);
+  for (const path of sysctls) await switchOff(path, log);
 
   async function set(ours: OurAddresses): Promise<void> {
     const added = [...ours.keys()].filter((text) => !guarded.has(text)).map((text) => command('replace', text));
