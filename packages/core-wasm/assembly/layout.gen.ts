@@ -80,7 +80,7 @@ export const RETURN_WAYS: u32 = 8;
 export const RETURN_IDLE_MS: u32 = 900000;
 export const ENDPOINT_FILL_EIGHTHS: u32 = 6;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 352268630;
+export const LAYOUT_HASH: u32 = 4065481045;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -242,6 +242,10 @@ export const enum Direction {
   Icmp = 5,
   /** A reply to a health probe (P24). */
   Probe = 6,
+  /** Out of a tunnel: asked again when the inner packet is known. */
+  Tunnel = 7,
+  /** ICMP about a tunnel of ours (P14). */
+  TunnelIcmp = 8,
 }
 
 /** What a listener changes in the packet itself. */
@@ -322,6 +326,8 @@ export const enum FlowFlag {
   FinOutbound = 8,
   /** Given another target after its own was removed or died. */
   Rescheduled = 16,
+  /** Without a reverse key: replies do not pass here. */
+  OneWay = 32,
 }
 
 /** What an entry of the address table says about its key. */
@@ -636,8 +642,8 @@ export class BankHeader {
   eips: u32;
   /** Entries of the address table. */
   addresses: u32;
-  /** Ordinal of this node. */
-  ordinal: u32;
+  /** VIPs inside VPCs; without any, a reply is not looked up as a request. */
+  internalVips: u32;
   /** E over IPv4, or zeros. */
   anycast4High: u64;
   anycast4Low: u64;
@@ -662,7 +668,9 @@ export class BankHeader {
   lip6High: u64;
   lip6Low: u64;
   @inline get lip6(): usize { return changetype<usize>(this) + 112; }
-  private padding0: u64;
+  /** Ordinal of this node: where wrr starts (P13). */
+  ordinal: u32;
+  private padding0: u32;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
@@ -680,13 +688,14 @@ if (offsetof<BankHeader>('groups') != 12) ERROR('BankHeader.groups has moved');
 if (offsetof<BankHeader>('hosts') != 16) ERROR('BankHeader.hosts has moved');
 if (offsetof<BankHeader>('eips') != 20) ERROR('BankHeader.eips has moved');
 if (offsetof<BankHeader>('addresses') != 24) ERROR('BankHeader.addresses has moved');
-if (offsetof<BankHeader>('ordinal') != 28) ERROR('BankHeader.ordinal has moved');
+if (offsetof<BankHeader>('internalVips') != 28) ERROR('BankHeader.internalVips has moved');
 if (offsetof<BankHeader>('anycast4High') != 32) ERROR('BankHeader.anycast4 has moved');
 if (offsetof<BankHeader>('anycast6High') != 48) ERROR('BankHeader.anycast6 has moved');
 if (offsetof<BankHeader>('probe4High') != 64) ERROR('BankHeader.probe4 has moved');
 if (offsetof<BankHeader>('probe6High') != 80) ERROR('BankHeader.probe6 has moved');
 if (offsetof<BankHeader>('lip4High') != 96) ERROR('BankHeader.lip4 has moved');
 if (offsetof<BankHeader>('lip6High') != 112) ERROR('BankHeader.lip6 has moved');
+if (offsetof<BankHeader>('ordinal') != 128) ERROR('BankHeader.ordinal has moved');
 if (offsetof<BankHeader>() != 192) ERROR('BankHeader has another size');
 
 /** Words between main thread and workers; one cache line. */
@@ -776,7 +785,7 @@ export class FlowEntry {
   outboundMs: u32;
   /** First packet. */
   createdMs: u32;
-  /** Next free entry, while free. */
+  /** Next free entry + 1, or 0, while free. */
   next: u32;
   /** Hash of the forward key. */
   forwardHash: u32;
@@ -794,13 +803,15 @@ export class FlowEntry {
   syncedMs: u32;
   /** Sync: ordinal of the owner. */
   ordinal: u32;
+  /** Outer source of a client inside a VPC (internal VIP): replies go back to it. */
+  clientHostHigh: u64;
+  clientHostLow: u64;
+  @inline get clientHost(): usize { return changetype<usize>(this) + 96; }
   /** Packets of the client. */
   packetsIn: u32;
   /** Packets of the target. */
   packetsOut: u32;
   private padding0: u64;
-  private padding1: u64;
-  private padding2: u64;
   @inline static at(address: usize): FlowEntry { return changetype<FlowEntry>(address); }
 }
 export const FLOW_ENTRY_BYTES: u32 = 128;
@@ -825,8 +836,9 @@ if (offsetof<FlowEntry>('timestampDelta') != 80) ERROR('FlowEntry.timestampDelta
 if (offsetof<FlowEntry>('epoch') != 84) ERROR('FlowEntry.epoch has moved');
 if (offsetof<FlowEntry>('syncedMs') != 88) ERROR('FlowEntry.syncedMs has moved');
 if (offsetof<FlowEntry>('ordinal') != 92) ERROR('FlowEntry.ordinal has moved');
-if (offsetof<FlowEntry>('packetsIn') != 96) ERROR('FlowEntry.packetsIn has moved');
-if (offsetof<FlowEntry>('packetsOut') != 100) ERROR('FlowEntry.packetsOut has moved');
+if (offsetof<FlowEntry>('clientHostHigh') != 96) ERROR('FlowEntry.clientHost has moved');
+if (offsetof<FlowEntry>('packetsIn') != 112) ERROR('FlowEntry.packetsIn has moved');
+if (offsetof<FlowEntry>('packetsOut') != 116) ERROR('FlowEntry.packetsOut has moved');
 if (offsetof<FlowEntry>() != 128) ERROR('FlowEntry has another size');
 
 /** A target group, by slot. */
@@ -1031,10 +1043,6 @@ export class MemoryMap {
   endpointShared: u32;
   /** Bytes of it. */
   endpointSharedBytes: u32;
-  /** Ordinal of this node, for the start offset of wrr (P13). */
-  wrrOrdinal: u32;
-  /** Room for a later field. */
-  spare: u32;
   private padding0: u64;
   private padding1: u64;
   private padding2: u64;
@@ -1049,6 +1057,7 @@ export class MemoryMap {
   private padding11: u64;
   private padding12: u64;
   private padding13: u64;
+  private padding14: u64;
   @inline static at(address: usize): MemoryMap { return changetype<MemoryMap>(address); }
 }
 export const MEMORY_MAP_BYTES: u32 = 256;
@@ -1086,8 +1095,6 @@ if (offsetof<MemoryMap>('neighbours') != 120) ERROR('MemoryMap.neighbours has mo
 if (offsetof<MemoryMap>('portRows') != 124) ERROR('MemoryMap.portRows has moved');
 if (offsetof<MemoryMap>('endpointShared') != 128) ERROR('MemoryMap.endpointShared has moved');
 if (offsetof<MemoryMap>('endpointSharedBytes') != 132) ERROR('MemoryMap.endpointSharedBytes has moved');
-if (offsetof<MemoryMap>('wrrOrdinal') != 136) ERROR('MemoryMap.wrrOrdinal has moved');
-if (offsetof<MemoryMap>('spare') != 140) ERROR('MemoryMap.spare has moved');
 if (offsetof<MemoryMap>() != 256) ERROR('MemoryMap has another size');
 
 /** A resolved neighbour: open addressing by address, linear probing. */
@@ -1460,7 +1467,7 @@ export class WorkerState {
   adopted: u32;
   /** Counts bursts and idle rounds; the watchdog looks at it (P2). */
   heartbeat: u32;
-  /** First free flow entry, or NONE; free entries are chained through FlowEntry.next. */
+  /** First free flow entry + 1, or 0; free entries are chained through FlowEntry.next. */
   flowFree: u32;
   /** First flow entry that was never used. */
   flowFresh: u32;

@@ -99,6 +99,8 @@ export const directionEnum = enumeration('Direction', 'Which walk a packet takes
   EipOutbound: [4, 'From the owner of an EIP, without state (P28).'],
   Icmp: [5, 'ICMP to an address of ours (P16, P17).'],
   Probe: [6, 'A reply to a health probe (P24).'],
+  Tunnel: [7, 'Out of a tunnel: asked again when the inner packet is known.'],
+  TunnelIcmp: [8, 'ICMP about a tunnel of ours (P14).'],
 });
 export const Direction = valuesOf(directionEnum);
 

@@ -40,8 +40,6 @@ export const MemoryMap = record(
     portRows: ['u32', 'Address of the PortRows, PORTS_MAX of them.'],
     endpointShared: ['u32', 'Region of the endpoint’s image tables; laid out by the endpoint itself.'],
     endpointSharedBytes: ['u32', 'Bytes of it.'],
-    wrrOrdinal: ['u32', 'Ordinal of this node, for the start offset of wrr (P13).'],
-    spare: ['u32', 'Room for a later field.'],
   },
 );
 
@@ -86,7 +84,7 @@ export const ControlBlock = record('ControlBlock', 64, 'Words between main threa
 export const WorkerState = record('WorkerState', 256, 'What one worker keeps between bursts.', {
   adopted: ['u32', 'Generation in use: the acknowledgement of the flip (P11). Written atomically.'],
   heartbeat: ['u32', 'Counts bursts and idle rounds; the watchdog looks at it (P2).'],
-  flowFree: ['u32', 'First free flow entry, or NONE; free entries are chained through FlowEntry.next.'],
+  flowFree: ['u32', 'First free flow entry + 1, or 0; free entries are chained through FlowEntry.next.'],
   flowFresh: ['u32', 'First flow entry that was never used.'],
   flowCount: ['u32', 'Flow entries in use.'],
   expireCursor: ['u32', 'Where expireFlows goes on.'],
@@ -121,13 +119,14 @@ export const BankHeader = record('BankHeader', 192, 'First bytes of an image ban
   hosts: ['u32', 'Host slots, likewise.'],
   eips: ['u32', 'EIP rows.'],
   addresses: ['u32', 'Entries of the address table.'],
-  ordinal: ['u32', 'Ordinal of this node.'],
+  internalVips: ['u32', 'VIPs inside VPCs; without any, a reply is not looked up as a request.'],
   anycast4: ['bytes16', 'E over IPv4, or zeros.'],
   anycast6: ['bytes16', 'E over IPv6, or zeros.'],
   probe4: ['bytes16', 'Source of our probes over IPv4, or zeros.'],
   probe6: ['bytes16', 'Source of our probes over IPv6, or zeros.'],
   lip4: ['bytes16', 'First local address for full NAT over IPv4 (P18).'],
   lip6: ['bytes16', 'First local address for full NAT over IPv6.'],
+  ordinal: ['u32', 'Ordinal of this node: where wrr starts (P13).'],
 });
 
 export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
@@ -228,7 +227,7 @@ export const FlowEntry = record(
     inboundMs: ['u32', 'Last packet of the client.'],
     outboundMs: ['u32', 'Last packet of the target.'],
     createdMs: ['u32', 'First packet.'],
-    next: ['u32', 'Next free entry, while free.'],
+    next: ['u32', 'Next free entry + 1, or 0, while free.'],
     forwardHash: ['u32', 'Hash of the forward key.'],
     reverseHash: ['u32', 'Hash of the reverse key.'],
     worker: ['u32', 'T(last): the worker whose tunnel address carries this flow.'],

@@ -195,8 +195,6 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
     portRows: space.take(limits.PORTS_MAX * PortRow.bytes),
     endpointShared: space.take(sizes.endpointSharedBytes, limits.PAGE_BYTES),
     endpointSharedBytes: sizes.endpointSharedBytes,
-    wrrOrdinal: 0,
-    spare: 0,
   };
 }
 

@@ -1,0 +1,135 @@
+// burst: the loop over the records of one burst. Every packet leaves with a verdict and is counted once.
+import {
+  BURST_MAX,
+  CHUNK_BYTES,
+  Direction,
+  NONE,
+  PACKET_RECORD_BYTES,
+  PacketFlag,
+  PacketRecord,
+  Reason,
+  Step,
+  Verdict,
+} from '../layout.gen';
+import { bank, burst as records, setNow, slabBytes } from '../memory';
+import { targetAt } from '../table/rows';
+import { drop, settle } from '../verdict';
+import { decapsulate } from './decapsulate';
+import { dispatch, dispatchInner } from './dispatch';
+import { eipInbound, eipOutbound } from './eip';
+import { emit } from './emit';
+import { encapsulate } from './encapsulate';
+import { echo, isIcmpError, learnTunnel } from './icmp';
+import { inbound, inboundError } from './inbound';
+import { outbound } from './outbound';
+import { parse } from './parse';
+import { routeTo, routeToTarget } from './route';
+import { trace, traceAfresh } from './trace';
+
+/** The director's walks. */
+export function forwardBurst(count: u32, nowMs: u32): void {
+  setNow(nowMs);
+  const end = min(count, BURST_MAX);
+  for (let index: u32 = 0; index < end; index++) {
+    const packet = recordAt(index);
+    if (begin(packet)) walk(packet);
+    finish(packet);
+  }
+}
+
+/** Complete IP packets that only lack their way out: held packets, answers of the main program. */
+export function emitBurst(count: u32, nowMs: u32): void {
+  setNow(nowMs);
+  const end = min(count, BURST_MAX);
+  for (let index: u32 = 0; index < end; index++) {
+    const packet = recordAt(index);
+    packet.flags |= <u16>PacketFlag.Layer3;
+    if (begin(packet) && parse(packet) && routeTo(packet, packet.destination)) emit(packet);
+    finish(packet);
+  }
+}
+
+/** IP packets for the target in `targetSlot`, by its own tunnel: probes (P24). */
+export function probeBurst(count: u32, nowMs: u32): void {
+  setNow(nowMs);
+  const end = min(count, BURST_MAX);
+  for (let index: u32 = 0; index < end; index++) {
+    const packet = recordAt(index);
+    const slot = packet.targetSlot;
+    packet.flags |= <u16>PacketFlag.Layer3;
+    if (begin(packet) && slot < bank.targets && parse(packet)) {
+      packet.targetSlot = slot;
+      const target = targetAt(slot);
+      if (routeToTarget(packet, target) && encapsulate(packet, target.encapsulation)) emit(packet);
+    }
+    finish(packet);
+  }
+}
+
+function walk(packet: PacketRecord): void {
+  if (!parse(packet)) return;
+  trace(packet, Step.Parse, packet.protocol, packet.sourcePort, packet.destinationPort, packet.tcpFlags);
+  if (!dispatch(packet)) return;
+  const direction: u32 = packet.direction;
+  trace(packet, Step.Dispatch, direction, packet.net, 0, 0);
+  if (direction == Direction.Inbound) inbound(packet);
+  else if (direction == Direction.Tunnel || direction == Direction.EipOutbound) walkTunnel(packet);
+  else if (direction == Direction.EipInbound) eipInbound(packet);
+  else if (direction == Direction.Outbound) outbound(packet);
+  else walkIcmp(packet);
+}
+
+function walkTunnel(packet: PacketRecord): void {
+  if (!decapsulate(packet) || !dispatchInner(packet)) return;
+  const direction: u32 = packet.direction;
+  trace(packet, Step.Dispatch, direction, packet.net, 0, 0);
+  if (direction == Direction.Inbound) inbound(packet);
+  else if (direction == Direction.EipOutbound) eipOutbound(packet);
+  else outbound(packet);
+}
+
+/** To a VIP or to a tunnel address of ours. */
+function walkIcmp(packet: PacketRecord): void {
+  if (packet.direction == <u8>Direction.TunnelIcmp) {
+    learnTunnel(packet);
+    return;
+  }
+  if (isIcmpError(packet)) inboundError(packet);
+  else if (echo(packet) && routeTo(packet, packet.destination)) emit(packet);
+}
+
+/** Clears what an earlier burst has left, and trusts no address: a frame lies inside one chunk of the slab or nowhere. */
+function begin(packet: PacketRecord): bool {
+  packet.verdict = <u8>Verdict.None;
+  packet.reason = <u8>Reason.None;
+  packet.direction = <u8>Direction.None;
+  packet.portOut = 0;
+  packet.flags &= <u16>(PacketFlag.Layer3 | PacketFlag.PartialChecksum);
+  packet.listenerSlot = NONE;
+  packet.flowSlot = NONE;
+  packet.targetSlot = NONE;
+  packet.hostSlot = NONE;
+  packet.nextHop = NONE;
+  packet.net = 0;
+  packet.l3 = 0;
+  packet.family = 0;
+  traceAfresh();
+  const isInside =
+    packet.address < slabBytes &&
+    (packet.address & (CHUNK_BYTES - 1)) + packet.length <= CHUNK_BYTES &&
+    packet.length <= CHUNK_BYTES;
+  if (!isInside) {
+    packet.length = 0;
+    return drop(packet, Reason.BadAddress);
+  }
+  return changetype<usize>(bank) != 0 ? true : drop(packet, Reason.NoImage);
+}
+
+function finish(packet: PacketRecord): void {
+  settle(packet);
+  trace(packet, Step.Verdict, packet.verdict, packet.reason, 0, 0);
+}
+
+function recordAt(index: u32): PacketRecord {
+  return PacketRecord.at(records + <usize>index * PACKET_RECORD_BYTES);
+}

@@ -1,0 +1,50 @@
+// decapsulate: takes GRE with a key (RFC 2890) or IP in IP off, from outer sources of the image only (P38), one level deep (P17).
+// Merges the ECN marks of the tunnel into the packet (RFC 6040). Leaves the inner packet as the current one and its net.
+import { AddressKind, NONE, PacketFlag, PacketRecord, Reason, Step } from '../layout.gen';
+import { findAddress } from '../table/address';
+import { drop } from '../verdict';
+import { ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../wire/ethernet';
+import { GRE_BYTES, Gre } from '../wire/gre';
+import { PROTOCOL_GRE, PROTOCOL_IPIP } from '../wire/ipv4';
+import { copyAddress } from '../wire/ipv6';
+import { ipv4Of, ipv6Of, l4At, l4Bytes } from './frame';
+import { parseIp } from './parse';
+import { trace } from './trace';
+
+const CONGESTION: u32 = 3;
+
+export function decapsulate(packet: PacketRecord): bool {
+  if (findAddress(AddressKind.Trusted, 0, packet.source, 0, 0) == NONE) return drop(packet, Reason.UntrustedTunnel);
+  copyAddress(packet.outerSource, packet.source);
+  copyAddress(packet.outerDestination, packet.destination);
+  const ecn = packet.family == 4 ? ipv4Of(packet).ecn : ipv6Of(packet).ecn;
+  let inner: u32 = packet.l4;
+  let etherType: u32 = packet.protocol == <u8>PROTOCOL_IPIP ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6;
+  packet.tunnelKey = 0;
+  if (packet.protocol == <u8>PROTOCOL_GRE) {
+    const gre = Gre.at(l4At(packet));
+    if (!gre.isWellFormed(l4Bytes(packet))) return drop(packet, Reason.BadTunnel);
+    packet.tunnelKey = gre.vpcId;
+    etherType = gre.protocol;
+    inner += GRE_BYTES;
+    if (etherType != ETHER_TYPE_IPV4 && etherType != ETHER_TYPE_IPV6) return drop(packet, Reason.BadTunnel);
+  }
+  const taken = inner - packet.l3;
+  packet.net = packet.tunnelKey;
+  packet.flags |= <u16>PacketFlag.FromTunnel;
+  if (!parseIp(packet, inner, etherType, packet.l3End) || !mergeEcn(packet, ecn)) return false;
+  trace(packet, Step.Decapsulate, packet.tunnelKey, taken, 0, 0);
+  return true;
+}
+
+function mergeEcn(packet: PacketRecord, outer: u32): bool {
+  if (outer == 0) return true;
+  const inner = packet.family == 4 ? ipv4Of(packet).ecn : ipv6Of(packet).ecn;
+  if (inner == 0) return outer == CONGESTION ? drop(packet, Reason.Congestion) : true;
+  if (inner == CONGESTION || outer == inner) return true;
+  // ECT(0) outside never changes what is inside; ECT(1) and CE do.
+  if (outer == 2) return true;
+  if (packet.family == 4) ipv4Of(packet).rewriteEcn(outer);
+  else ipv6Of(packet).rewriteEcn(outer);
+  return true;
+}

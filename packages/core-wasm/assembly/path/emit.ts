@@ -1,0 +1,30 @@
+// emit: the link header of the next hop in front of the packet. An unresolved next hop holds the packet, complete but for that (P36).
+import { LinkKind, NONE, PacketRecord, Reason, Step } from '../layout.gen';
+import { reportUnresolved, useNeighbour } from '../table/next-hop';
+import { portAt } from '../table/rows';
+import { drop, forward, hold } from '../verdict';
+import { ETHERNET_BYTES, Ethernet } from '../wire/ethernet';
+import { frameAt, prepend } from './frame';
+import { trace } from './trace';
+
+export function emit(packet: PacketRecord): bool {
+  const port = portAt(packet.portOut);
+  trace(packet, Step.Emit, packet.portOut, packet.nextHop, port.kind, 0);
+  if (port.kind == <u16>LinkKind.Ip) {
+    return prepend(packet, 0) ? forward(packet, packet.portOut) : drop(packet, Reason.NoHeadroom);
+  }
+  if (port.kind != <u16>LinkKind.Ethernet) return drop(packet, Reason.NoRoute);
+  if (packet.nextHop == NONE) {
+    prepend(packet, 0);
+    reportUnresolved();
+    return hold(packet, Reason.Unresolved);
+  }
+  if (!prepend(packet, ETHERNET_BYTES)) return drop(packet, Reason.NoHeadroom);
+  packet.l2Bytes = <u16>ETHERNET_BYTES;
+  packet.l3 = <u16>ETHERNET_BYTES;
+  const ethernet = Ethernet.at(frameAt(packet));
+  ethernet.setDestination(useNeighbour(packet.nextHop).mac);
+  ethernet.setSource(port.mac);
+  ethernet.setEtherType(packet.etherType);
+  return forward(packet, packet.portOut);
+}

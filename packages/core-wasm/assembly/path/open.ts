@@ -1,0 +1,112 @@
+// open: makes the entry of a new flow, with the source that the target will see. The client's own where nothing stands in the way;
+// another port when that inner tuple is taken (P6); a local address of this director in full NAT (P18).
+import {
+  FlowEntry,
+  FlowFlag,
+  LIPS,
+  ListenerRow,
+  NONE,
+  PORT_TRIES,
+  PacketFlag,
+  PacketRecord,
+  Reason,
+  RowFlag,
+  Step,
+  TargetRow,
+  Translation,
+} from '../layout.gen';
+import { bank, nowMs, readOnly, state } from '../memory';
+import { endFlow, linkFlow, lookupReverse, replyAddress, replyPort, returnFlow, takeFlow } from '../table/flow';
+import { flowAt } from '../table/flow-index';
+import { firstState, isClosing } from '../table/flow-state';
+import { mix } from '../table/hash';
+import { listenerAt, targetAt } from '../table/rows';
+import { drop } from '../verdict';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
+import { copyAddress } from '../wire/ipv6';
+import { trace } from './trace';
+
+const FIRST_PORT: u32 = 1024;
+const PORTS: u32 = 64512;
+
+export function open(packet: PacketRecord): bool {
+  if (packet.flowSlot != NONE) return true;
+  const listener = listenerAt(packet.listenerSlot);
+  const target = targetAt(packet.targetSlot);
+  if (listener.family != target.family && listener.translation != <u8>Translation.None)
+    return drop(packet, Reason.FamilyMismatch);
+  const slot = takeFlow();
+  if (slot == NONE) return drop(packet, Reason.FlowTableFull);
+  const entry = flowAt(slot);
+  fill(packet, entry);
+  const hasReverse = (listener.flags & <u8>RowFlag.DirectReturn) == 0;
+  if (hasReverse && !chooseSource(packet, entry, listener, target)) {
+    returnFlow(slot);
+    return drop(packet, Reason.PortPool);
+  }
+  if (!linkFlow(slot, packet.flowHash, hasReverse)) {
+    returnFlow(slot);
+    return drop(packet, Reason.FlowTableFull);
+  }
+  packet.flowSlot = slot;
+  packet.flags |= <u16>PacketFlag.NewFlow;
+  if (!readOnly && (entry.flags & <u16>FlowFlag.PickedUp) != 0) state.flowsPickedUp += 1;
+  trace(packet, Step.Track, slot, entry.state, entry.flags, entry.seenPort);
+  return true;
+}
+
+function fill(packet: PacketRecord, entry: FlowEntry): void {
+  copyAddress(entry.client, packet.source);
+  copyAddress(entry.seen, packet.source);
+  if (packet.flags & <u16>PacketFlag.FromTunnel) copyAddress(entry.clientHost, packet.outerSource);
+  entry.clientPort = packet.sourcePort;
+  entry.seenPort = packet.sourcePort;
+  entry.listener = packet.listenerSlot;
+  entry.target = packet.targetSlot;
+  entry.protocol = packet.protocol;
+  entry.state = <u8>firstState(packet.protocol, packet.tcpFlags);
+  entry.flags = (packet.flags & <u16>PacketFlag.PickedUp) != 0 ? <u16>FlowFlag.PickedUp : 0;
+  entry.inboundMs = nowMs;
+  entry.packetsIn = 1;
+}
+
+/** Leaves seen and seenPort such that the reverse key is ours alone. */
+function chooseSource(packet: PacketRecord, entry: FlowEntry, listener: ListenerRow, target: TargetRow): bool {
+  const isFullNat = listener.translation == <u8>Translation.FullNat;
+  if (!isFullNat && isFree(entry, listener, target)) return true;
+  const protocol: u32 = packet.protocol;
+  const hasPorts =
+    protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
+  if (!hasPorts || listener.translation == <u8>Translation.None) return false;
+  for (let again: u32 = 0; again < PORT_TRIES; again++) {
+    const choice = mix(packet.flowHash, again);
+    if (isFullNat) setLocalAddress(entry, listener.family, choice >> 16);
+    entry.seenPort = <u16>(FIRST_PORT + (choice % PORTS));
+    if (!isFree(entry, listener, target)) continue;
+    entry.flags |= <u16>FlowFlag.PortRewritten;
+    if (!isFullNat && !readOnly) state.portsRewritten += 1;
+    return true;
+  }
+  return false;
+}
+
+function setLocalAddress(entry: FlowEntry, family: u32, choice: u32): void {
+  copyAddress(entry.seen, family == 4 ? bank.lip4 : bank.lip6);
+  store<u8>(entry.seen, <u8>(load<u8>(entry.seen, 15) + 1 + (choice % LIPS)), 15);
+}
+
+/** A flow that has ended gives its tuple up; one that is alive keeps it. */
+function isFree(entry: FlowEntry, listener: ListenerRow, target: TargetRow): bool {
+  const other = lookupReverse(
+    target.net,
+    replyAddress(listener, target),
+    replyPort(listener, target),
+    entry.protocol,
+    entry.seen,
+    entry.seenPort,
+  );
+  if (other == NONE) return true;
+  if (!isClosing(flowAt(other))) return false;
+  endFlow(other);
+  return true;
+}

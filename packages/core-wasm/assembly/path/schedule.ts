@@ -1,0 +1,100 @@
+// schedule: the target of a new flow. Maglev over the configured targets with health as an overlay (P12), or smooth wrr (P13).
+import { GroupRow, MAGLEV_RETRIES, NONE, PacketRecord, Reason, Scheduler, Step } from '../layout.gen';
+import { bank, maglev, worker, wrr } from '../memory';
+import { hashSchedule, mix } from '../table/hash';
+import { groupAt, isUsable, listenerAt, memberAt, targetAt } from '../table/rows';
+import { drop } from '../verdict';
+import { isSameAddress } from '../wire/ipv6';
+import { trace } from './trace';
+
+/** Leaves targetSlot and maglevSlot. Nothing to do for a flow that has its target. */
+export function schedule(packet: PacketRecord): bool {
+  if (packet.targetSlot != NONE) return true;
+  const listener = listenerAt(packet.listenerSlot);
+  const group = groupAt(listener.group);
+  packet.maglevSlot = NONE;
+  if (group.slots == 0) return drop(packet, Reason.NoTarget);
+  if (listener.scheduler == <u8>Scheduler.Wrr) packet.targetSlot = pickWrr(group);
+  else {
+    const sourceOnly = listener.scheduler == <u8>Scheduler.SourceHash;
+    pickMaglev(
+      packet,
+      group,
+      hashSchedule(packet.source, packet.sourcePort, listener.vip, listener.vport, packet.protocol, sourceOnly),
+    );
+  }
+  const target = targetAt(packet.targetSlot);
+  if (target.net == packet.net && isSameAddress(target.address, packet.source)) return drop(packet, Reason.Loopback);
+  trace(
+    packet,
+    Step.Schedule,
+    packet.targetSlot,
+    packet.maglevSlot,
+    targetAt(packet.targetSlot).flags,
+    listener.scheduler,
+  );
+  return true;
+}
+
+/** The slot's target; then up to eight re-hashed slots; then the first usable one; with none, the slot's own target. */
+function pickMaglev(packet: PacketRecord, group: GroupRow, hash: u32): void {
+  // Maglev's table is prime-sized, so the modulo is part of the algorithm, not a missed mask.
+  let slot = hash % group.slots;
+  const own = targetOfSlot(group, slot);
+  packet.maglevSlot = slot;
+  packet.targetSlot = own;
+  if (isUsable(own)) return;
+  for (let again: u32 = 1; again <= MAGLEV_RETRIES; again++) {
+    slot = mix(hash, again) % group.slots;
+    const target = targetOfSlot(group, slot);
+    if (!isUsable(target)) continue;
+    packet.maglevSlot = slot;
+    packet.targetSlot = target;
+    return;
+  }
+  for (let row: u32 = 0; row < group.memberCount; row++) {
+    const member = memberAt(group.members + row);
+    if (member.weight == 0 || !isUsable(member.target)) continue;
+    packet.targetSlot = member.target;
+    return;
+  }
+}
+
+function targetOfSlot(group: GroupRow, slot: u32): u32 {
+  return memberAt(group.members + load<u16>(maglev + ((<usize>(group.maglev + slot)) << 1))).target;
+}
+
+/** Smooth weighted round robin over the usable members, or over all when none is usable. State per worker. */
+function pickWrr(group: GroupRow): u32 {
+  let anyUsable: bool = false;
+  for (let row: u32 = 0; row < group.memberCount && !anyUsable; row++) {
+    const member = memberAt(group.members + row);
+    anyUsable = member.weight != 0 && isUsable(member.target);
+  }
+  let best: u32 = NONE;
+  let bestWeight: i32 = i32.MIN_VALUE;
+  let sum: i32 = 0;
+  for (let row: u32 = 0; row < group.memberCount; row++) {
+    const member = memberAt(group.members + row);
+    if (member.weight == 0 || (anyUsable && !isUsable(member.target))) continue;
+    const current = load<i32>(weightAt(group, row)) + <i32>member.weight;
+    const value = current + startOffset(group, row, member.weight);
+    store<i32>(weightAt(group, row), current);
+    sum += <i32>member.weight;
+    if (value > bestWeight) {
+      bestWeight = value;
+      best = row;
+    }
+  }
+  store<i32>(weightAt(group, best), load<i32>(weightAt(group, best)) - sum);
+  return memberAt(group.members + best).target;
+}
+
+function weightAt(group: GroupRow, row: u32): usize {
+  return wrr + ((<usize>(group.members + row)) << 2);
+}
+
+/** Or all workers and directors would open with the heaviest target (P13). Constant, so it shifts the order and nothing else. */
+function startOffset(group: GroupRow, row: u32, weight: u32): i32 {
+  return <i32>(mix(mix(bank.ordinal, worker), mix(<u32>group.id, row)) % (weight + 1));
+}

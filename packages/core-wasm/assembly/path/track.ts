@@ -1,0 +1,125 @@
+// track: the flow of a packet, by forward key inbound and by reverse key outbound (P4), and what a miss means (P8).
+import {
+  AddressKind,
+  FlowEntry,
+  FlowFlag,
+  FlowState,
+  Health,
+  ListenerRow,
+  NONE,
+  OnRemove,
+  PacketFlag,
+  PacketRecord,
+  Reason,
+  RowFlag,
+  Scheduler,
+  Step,
+  Translation,
+} from '../layout.gen';
+import { health, state } from '../memory';
+import { findAddress } from '../table/address';
+import { endFlow, hashForward, linkFlow, lookupForward, lookupReverse, returnFlow, takeFlow } from '../table/flow';
+import { flowAt } from '../table/flow-index';
+import { isClosing, seenInbound, seenOutbound } from '../table/flow-state';
+import { listenerAt, targetAt } from '../table/rows';
+import { drop } from '../verdict';
+import { PROTOCOL_TCP } from '../wire/ipv4';
+import { copyAddress } from '../wire/ipv6';
+import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp';
+import { trace } from './trace';
+
+/** Leaves flowSlot and targetSlot; both NONE for a new flow, which schedule and open go on with. */
+export function trackInbound(packet: PacketRecord): bool {
+  const listener = listenerAt(packet.listenerSlot);
+  packet.flowHash = hashForward(packet.listenerSlot, packet.source, packet.sourcePort);
+  packet.targetSlot = NONE;
+  packet.flowSlot = lookupForward(packet.flowHash, packet.listenerSlot, packet.source, packet.sourcePort);
+  if (packet.flowSlot == NONE) return missInbound(packet, listener);
+  const entry = flowAt(packet.flowSlot);
+  if (isOver(packet, entry)) return packet.verdict == 0 && missInbound(packet, listener);
+  packet.targetSlot = entry.target;
+  seenInbound(entry, packet.tcpFlags, (listener.flags & <u8>RowFlag.DirectReturn) != 0);
+  trace(packet, Step.Track, packet.flowSlot, entry.state, entry.flags, packet.flowHash);
+  return true;
+}
+
+/** Ends a flow that this packet must not join: a new connection on old ports, or a target that is gone. */
+function isOver(packet: PacketRecord, entry: FlowEntry): bool {
+  const isTcp = packet.protocol == <u8>PROTOCOL_TCP;
+  const isFresh = isTcp && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN && isClosing(entry);
+  const target = targetAt(entry.target);
+  const isGone = (target.flags & <u8>RowFlag.Tombstone) != 0;
+  const isDead = !isTcp && load<u8>(health + <usize>entry.target) == <u8>Health.Dead;
+  if (!isFresh && !isGone && !isDead) return false;
+  if (isGone && isTcp && !isFresh) {
+    const policy: u32 = listenerAt(entry.listener).onRemove;
+    if (policy == OnRemove.Run) return false;
+    if (policy == OnRemove.Reset) drop(packet, Reason.Reset);
+  }
+  endFlow(packet.flowSlot);
+  packet.flowSlot = NONE;
+  return true;
+}
+
+/** A SYN or a datagram opens a flow. Other TCP is picked up where every director computes the same target. */
+function missInbound(packet: PacketRecord, listener: ListenerRow): bool {
+  trace(packet, Step.Track, NONE, 0, 0, packet.flowHash);
+  if (packet.protocol != <u8>PROTOCOL_TCP) return true;
+  const flags: u32 = packet.tcpFlags;
+  if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) return true;
+  const isComputed = listener.scheduler != <u8>Scheduler.Wrr && listener.translation != <u8>Translation.FullNat;
+  if (!isComputed || (flags & (TCP_SYN | TCP_RST)) != 0) return drop(packet, Reason.MidFlow);
+  packet.flags |= <u16>PacketFlag.PickedUp;
+  return true;
+}
+
+/** Leaves flowSlot, listenerSlot and targetSlot. */
+export function trackOutbound(packet: PacketRecord): bool {
+  packet.flowSlot = lookupReverse(
+    packet.net,
+    packet.source,
+    packet.sourcePort,
+    packet.protocol,
+    packet.destination,
+    packet.destinationPort,
+  );
+  if (packet.flowSlot == NONE && !rebuild(packet)) return drop(packet, Reason.NoFlow);
+  const entry = flowAt(packet.flowSlot);
+  packet.listenerSlot = entry.listener;
+  packet.targetSlot = entry.target;
+  seenOutbound(entry, packet.tcpFlags);
+  trace(packet, Step.Track, packet.flowSlot, entry.state, entry.flags, entry.reverseHash);
+  return true;
+}
+
+/**
+ * A reply without a flow: made again when exactly one listener has this target and its VM has no EIP, from which such a packet
+ * must never leave (P8).
+ */
+function rebuild(packet: PacketRecord): bool {
+  const isOpening = packet.protocol == <u8>PROTOCOL_TCP && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN;
+  if (isOpening || findAddress(AddressKind.EipPrivate, packet.net, packet.source, 0, 0) != NONE) return false;
+  const listener = findAddress(AddressKind.Rebuild, packet.net, packet.source, packet.sourcePort, packet.protocol);
+  const target = findAddress(AddressKind.Target, packet.net, packet.source, packet.sourcePort, packet.protocol);
+  if (listener == NONE || target == NONE) return false;
+  const slot = takeFlow();
+  if (slot == NONE) return false;
+  const entry = flowAt(slot);
+  copyAddress(entry.client, packet.destination);
+  copyAddress(entry.seen, packet.destination);
+  entry.clientPort = packet.destinationPort;
+  entry.seenPort = packet.destinationPort;
+  entry.listener = listener;
+  entry.target = target;
+  entry.protocol = packet.protocol;
+  entry.flags = <u16>FlowFlag.PickedUp;
+  entry.state = <u8>(packet.protocol == <u8>PROTOCOL_TCP ? FlowState.Established : FlowState.DatagramReplied);
+  if (!linkFlow(slot, hashForward(listener, packet.destination, packet.destinationPort), true)) {
+    returnFlow(slot);
+    return false;
+  }
+  packet.flags |= <u16>PacketFlag.PickedUp;
+  packet.flowSlot = slot;
+  state.flowsPickedUp += 1;
+  return true;
+}

@@ -1,0 +1,17 @@
+// The flip (P11): the main thread writes the standby bank and raises the generation word; a worker adopts it between bursts and
+// acknowledges. A bank is rewritten only when every worker has left it.
+import { ControlBlock, WorkerState } from '../layout.gen';
+import { control, map, readOnly, setBank, state, wrr } from '../memory';
+
+/** Takes the newest bank. Returns its generation; 0 before the first image. */
+export function adopt(): u32 {
+  const newest = atomic.load<u32>(changetype<usize>(control), offsetof<ControlBlock>('generation'));
+  if (newest != state.adopted || readOnly) {
+    setBank(newest);
+    // Members move when groups change, so the weights of the old image would count for strangers: all start afresh.
+    if (newest != state.adopted) memory.fill(wrr, 0, <usize>map.membersMax << 2);
+    atomic.store<u32>(changetype<usize>(state), newest, offsetof<WorkerState>('adopted'));
+  }
+  state.heartbeat += 1;
+  return newest;
+}

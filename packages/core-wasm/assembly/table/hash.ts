@@ -1,0 +1,55 @@
+// Hashes of flow keys: SipHash-1-3 (Aumasson, Bernstein) with a secret key for the flow table, so nobody can aim at a bucket;
+// with a fixed key for Maglev, because all directors must choose alike.
+import { state } from '../memory';
+
+const V0: u64 = 0x736f6d6570736575;
+const V1: u64 = 0x646f72616e646f6d;
+const V2: u64 = 0x6c7967656e657261;
+const V3: u64 = 0x7465646279746573;
+const MAPPED: u64 = 0xffff0000;
+const SCHEDULE_KEY_0: u64 = 0x4f70656e434c4221;
+const SCHEDULE_KEY_1: u64 = 0x6d61676c65763132;
+
+/** Keyed hash of an address and two words of the caller's. IPv4 takes one round less. */
+export function hashFlow(address: usize, port: u32, context: u32): u32 {
+  return sip(state.sipKey0, state.sipKey1, address, (<u64>context << 32) | port);
+}
+
+/** Hash by which all directors choose the same target; `sourceOnly` leaves the ports out. */
+export function hashSchedule(client: usize, clientPort: u32, vip: usize, vport: u32, protocol: u32, sourceOnly: bool): u32 {
+  const listener = load<u64>(vip) * 0x9e3779b97f4a7c15 + load<u64>(vip, 8) + (<u64>vport << 16) + protocol;
+  return sip(SCHEDULE_KEY_0 ^ listener, SCHEDULE_KEY_1, client, sourceOnly ? 0 : <u64>clientPort);
+}
+
+/** Cheap mix of two words, for offsets and re-hashing where nobody gains by a collision. */
+export function mix(a: u32, b: u32): u32 {
+  let hash = a * 0x9e3779b1 + b * 0x85ebca77;
+  hash = (hash ^ (hash >> 16)) * 0x85ebca6b;
+  hash = (hash ^ (hash >> 13)) * 0xc2b2ae35;
+  return hash ^ (hash >> 16);
+}
+
+function sip(key0: u64, key1: u64, address: usize, word: u64): u32 {
+  const high = load<u64>(address);
+  const low = load<u64>(address, 8);
+  let v0 = V0 ^ key0;
+  let v1 = V1 ^ key1;
+  let v2 = V2 ^ key0;
+  let v3 = V3 ^ key1;
+  const isV4 = high == 0 && (low & 0xffffffff) == MAPPED;
+  const rounds: u32 = isV4 ? 2 : 3;
+  // The finish is three rounds; words are absorbed before the first ones. Families differ in v2, so lengths cannot be confused.
+  if (isV4) v2 ^= 0x34;
+  for (let round: u32 = 0; round < rounds + 3; round++) {
+    const message: u64 = round == 0 ? word : round == 1 ? low : round == 2 && !isV4 ? high : 0;
+    v3 ^= message;
+    if (round == rounds) v2 ^= 0xff;
+    v0 += v1; v1 = rotl(v1, 13); v1 ^= v0; v0 = rotl(v0, 32);
+    v2 += v3; v3 = rotl(v3, 16); v3 ^= v2;
+    v0 += v3; v3 = rotl(v3, 21); v3 ^= v0;
+    v2 += v1; v1 = rotl(v1, 17); v1 ^= v2; v2 = rotl(v2, 32);
+    v0 ^= message;
+  }
+  const hash = v0 ^ v1 ^ v2 ^ v3;
+  return <u32>(hash ^ (hash >> 32));
+}
