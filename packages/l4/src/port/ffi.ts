@@ -163,3 +163,10 @@ export function inNamespace<T>(path: string | undefined, body: () => T): T {
 export function unshareNetwork(): void {
   must('unshare network namespace', libcCalls.unshare(CLONE_NEWNET));
 }
+
+/** Calls back on the event loop whenever a descriptor has something to read; does not keep the process alive. */
+export function watchReadable(fd: number, callback: () => void): () => void {
+  const handle = koffi.node.poll(fd, { readable: true }, callback);
+  handle.unref();
+  return () => handle.close();
+}
