@@ -6,7 +6,7 @@ import { NextHopTable, PacketRecord, Reason, Verdict, limits } from '@openclb/co
 import { answerHeartbeat } from './heartbeat-answer.ts';
 import { HeartbeatStatus } from './heartbeat.ts';
 import { type HeldPackets, createHeldPackets } from './held.ts';
-import { type PuntedPacket } from './worker-messages.ts';
+import { type PuntedPacket, type SlottedProbe } from './worker-messages.ts';
 
 const PUNTS_PER_TURN_MAX = 64;
 const { at } = PacketRecord;
@@ -14,10 +14,10 @@ const { at } = PacketRecord;
 export interface BetweenBursts {
   /** Looks at the records of a burst after `transmit` and before `recycle`. Returns the ports that must be kicked. */
   takeBurst(count: number, nowMs: number): number;
-  /** Once a turn: punted packets go to `hand`, packets of the main thread and held ones to their next hops. */
+  /** Once a turn: punted packets go to `hand`, probes to their targets, held packets to next hops that have changed. */
   settle(nowMs: number, hand: (packets: PuntedPacket[]) => void): void;
-  /** Complete IP packets to send with the next `settle`. */
-  emit(packets: readonly Uint8Array[]): void;
+  /** Probes to send with the next `settle`. */
+  probe(probes: readonly SlottedProbe[]): void;
   setStatus(status: number): void;
   readonly held: HeldPackets;
 }
@@ -28,7 +28,7 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   const held = createHeldPackets();
   let status: number = HeartbeatStatus.Serving;
   let punted: PuntedPacket[] = [];
-  let waiting: Uint8Array[] = [];
+  let waiting: SlottedProbe[] = [];
   let seenSequence = 0;
   let taken = 0;
 
@@ -50,16 +50,20 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
     return 0;
   }
 
-  /** Next hop and link header for complete IP packets, a burst at a time; those without a resolved next hop are held. */
-  function emitNow(packets: readonly Uint8Array[], sinceMs: number, nowMs: number): void {
-    for (let from = 0; from < packets.length;) {
-      const count = core.inject(packets.slice(from, from + limits.BURST_MAX));
-      core.emitBurst(count, nowMs);
-      kick(core.transmit(count));
-      takeBurst(count, sinceMs);
-      core.recycle(count);
+  /** Probes to the targets in their slots, a burst at a time. */
+  function probeNow(probes: readonly SlottedProbe[], nowMs: number): void {
+    for (let from = 0; from < probes.length;) {
+      const count = injectProbes(core, probes.slice(from, from + limits.BURST_MAX));
+      core.exports['probeBurst']?.(count, nowMs);
+      sendInjected(count, nowMs);
       from += count;
     }
+  }
+
+  function sendInjected(count: number, sinceMs: number): void {
+    kick(core.transmit(count));
+    takeBurst(count, sinceMs);
+    core.recycle(count);
   }
 
   return {
@@ -72,23 +76,34 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
         punted = [];
       }
       if (waiting.length > 0) {
-        const packets = waiting;
+        probeNow(waiting, nowMs);
         waiting = [];
-        emitNow(packets, nowMs, nowMs);
       }
       const sequence = Atomics.load(nextHops, 0);
       if (held.size > 0 && sequence !== seenSequence) {
         // What is still unresolved keeps the time of its first try.
-        for (const { packet, sinceMs } of held.takeAll(nowMs)) emitNow([packet], sinceMs, nowMs);
+        for (const { packet, sinceMs } of held.takeAll(nowMs)) {
+          const count = core.inject([packet]);
+          core.emitBurst(count, nowMs);
+          sendInjected(count, sinceMs);
+        }
       }
       seenSequence = sequence;
       held.expire(nowMs);
     },
-    emit: (packets) => void waiting.push(...packets),
+    probe: (probes) => void waiting.push(...probes),
     setStatus(next) {
       status = next;
     },
   };
+}
+
+function injectProbes(core: Core, probes: readonly SlottedProbe[]): number {
+  const count = core.inject(probes.map((one) => one.packet));
+  for (let index = 0; index < count; index++) {
+    core.view.setUint32(core.record(index) + at.targetSlot, probes[index]!.slot, true);
+  }
+  return count;
 }
 
 function copyPunted(core: Core, index: number): PuntedPacket {

@@ -10,6 +10,7 @@ import {
   type PortInfo,
   type PortRequest,
   type PuntedPacket,
+  type SlottedProbe,
   type ToWorker,
   type WorkerRole,
 } from './worker-messages.ts';
@@ -36,8 +37,8 @@ export interface DataPath {
   closePort(index: number): void;
   /** These destinations belong to the data path and no others. */
   steer(index: number, ours: OurAddresses): void;
-  /** Complete IP packets, sent to the next hop of their destination. */
-  emit(packets: readonly Uint8Array[]): void;
+  /** Complete IP packets, each sent to the target in its slot. */
+  probe(probes: readonly SlottedProbe[]): void;
   /** Frames into a memory port. */
   deliver(index: number, frames: readonly Uint8Array[]): void;
   setStatus(status: number): void;
@@ -119,7 +120,7 @@ export function startDataPath(options: DataPathOptions): DataPath {
       if (port.settle === null) post({ type: 'steer', index, rows: steerChanges(port.ours, ours) });
       port.ours = ours;
     },
-    emit: (packets) => post({ type: 'emit', packets }),
+    probe: (probes) => post({ type: 'probe', probes }),
     deliver: (index, frames) => post({ type: 'frames', index, frames }),
     setStatus: (status) => post({ type: 'status', status }),
     statistics: () => statistics,

@@ -1,23 +1,16 @@
-// The packets of health probes (data-plane.md P24): TCP SYN and RST, UDP, ICMP echo, with the tunnel headers of their target in front,
-// and reading what came back. Complete IP packets (RFC 791, 8200, 9293, 768, 792, 4443, 2784/2890, 2003, 2473); the core adds the link header.
+// The packets of health probes (data-plane.md P24): TCP SYN and RST, UDP, ICMP echo; and reading what came back.
+// Complete IP packets (RFC 791, 8200, 9293, 768, 792, 4443); the core puts the tunnel of the target and the link header in front.
 
 export const Protocol = { Icmp: 1, Tcp: 6, Udp: 17, Icmp6: 58 } as const;
 export const TcpFlag = { Fin: 1, Syn: 2, Rst: 4, Ack: 16 } as const;
 /** Tencent's marker of probes at layer 4. */
 const MARKER = new TextEncoder().encode('HEALTH CHECK');
 const TTL = 64;
-const GRE = 47;
 
 /** Addresses in the 16-byte form of every table; IPv4 as ::ffff:a.b.c.d. */
 export interface ProbeAddresses {
   readonly source: Uint8Array;
   readonly destination: Uint8Array;
-}
-
-export interface Tunnel extends ProbeAddresses {
-  readonly kind: 'ipip' | 'gre';
-  /** VPC id; GRE only. */
-  readonly key: number;
 }
 
 export interface TcpSegment {
@@ -60,19 +53,6 @@ export function echoProbe(addresses: ProbeAddresses, identifier: number, sequenc
   if (!isV4) return ipPacket(addresses, Protocol.Icmp6, withChecksum(addresses, Protocol.Icmp6, icmp, 2));
   view.setUint16(2, fold(sum(icmp, 0)));
   return ipPacket(addresses, Protocol.Icmp, icmp);
-}
-
-/** Puts the headers of a tunnel in front of an IP packet: outer DF, id 0, TTL 64 (P14). */
-export function encapsulateProbe(packet: Uint8Array, tunnel: Tunnel): Uint8Array {
-  const isV4 = packet[0]! >> 4 === 4;
-  if (tunnel.kind === 'ipip') return ipPacket(tunnel, isV4 ? 4 : 41, packet);
-  const gre = new Uint8Array(8 + packet.length);
-  const view = new DataView(gre.buffer);
-  view.setUint16(0, 0x2000);
-  view.setUint16(2, isV4 ? 0x0800 : 0x86dd);
-  view.setUint32(4, tunnel.key);
-  gre.set(packet, 8);
-  return ipPacket(tunnel, GRE, gre);
 }
 
 function ipPacket(addresses: ProbeAddresses, protocol: number, payload: Uint8Array): Uint8Array {

@@ -1,15 +1,13 @@
 // Sends the probes that are due through the data path and tells the health state what came back (data-plane.md P24).
-// Source is the director's probe address, the tunnel is the one that the target's clients use, so a probe fails when their path fails.
+// Source is the director's probe address; the core sends a probe by its target's own row and tunnel, so it fails when the clients' path fails.
 // An HTTP check of a layer-4 listener is a TCP check here; proxies are asked on their ready port by TCP as well.
-import { type AddressPair, type DirectorImage, address, toBytes16 } from '@openclb/model';
+import { type DirectorImage, address, toBytes16 } from '@openclb/model';
 import { type Check, type Due } from './health-state.ts';
 import {
   type ProbeAddresses,
   type ProbeAnswer,
   TcpFlag,
-  type Tunnel,
   echoProbe,
-  encapsulateProbe,
   readProbeAnswer,
   tcpProbe,
   udpProbe,
@@ -31,15 +29,21 @@ export interface Prober {
   tick(nowMs: number): void;
 }
 
+export interface ProbePacket {
+  /** Stable id of the target whose row says how it is reached. */
+  readonly target: string;
+  readonly packet: Uint8Array;
+}
+
 export interface ProberOptions {
-  emit(packets: readonly Uint8Array[]): void;
+  /** Sends complete IP packets to their targets, in the tunnel of each. */
+  emit(probes: readonly ProbePacket[]): void;
   conclude(check: Check, attempt: number, isGood: boolean, nowMs: number): void;
 }
 
 /** How a target is reached. */
 interface Way {
   readonly addresses: ProbeAddresses;
-  readonly tunnel: Tunnel | null;
   readonly port: number;
 }
 
@@ -74,7 +78,7 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
     const { type } = probe.due.check.spec;
     if (answer.kind === 'synAck') {
       if (answer.acknowledged !== (probe.sequence + 1) >>> 0) return;
-      emit([wrap(probe.way, segmentOf(probe, TcpFlag.Rst, answer.acknowledged))]);
+      emit([{ target: probe.due.check.target, packet: segmentOf(probe, TcpFlag.Rst, answer.acknowledged) }]);
       finish(probe, true, nowMs);
     } else if (answer.kind === 'echo' && type === 'udp') probe.hasPinged = true;
     else finish(probe, answer.kind === 'echo' || answer.kind === 'datagram', nowMs);
@@ -83,7 +87,7 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
   return {
     configure: (image) => void (ways = waysOf(image)),
     send(due, nowMs) {
-      const packets: Uint8Array[] = [];
+      const packets: ProbePacket[] = [];
       for (const one of due) {
         const way = ways.get(one.check.target);
         if (way === undefined) {
@@ -93,7 +97,7 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
         nextSequence = (nextSequence + 0x01000193) >>> 0;
         const probe: Sent = { due: one, way, port: takePort(), sequence: nextSequence, atMs: nowMs, hasPinged: false };
         sent.set(probe.port, probe);
-        packets.push(...packetsOf(probe));
+        for (const packet of packetsOf(probe)) packets.push({ target: one.check.target, packet });
       }
       if (packets.length > 0) emit(packets);
     },
@@ -117,10 +121,10 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
 function packetsOf(probe: Sent): Uint8Array[] {
   const { way, port, due } = probe;
   const { type, port: checkPort } = due.check.spec;
-  const ping = (): Uint8Array => wrap(way, echoProbe(way.addresses, port, due.attempt & 0xffff));
+  const ping = (): Uint8Array => echoProbe(way.addresses, port, due.attempt & 0xffff);
   if (type === 'icmp') return [ping()];
-  if (type === 'udp') return [ping(), wrap(way, udpProbe(way.addresses, port, checkPort ?? way.port))];
-  return [wrap(way, segmentOf(probe, TcpFlag.Syn, probe.sequence))];
+  if (type === 'udp') return [ping(), udpProbe(way.addresses, port, checkPort ?? way.port)];
+  return [segmentOf(probe, TcpFlag.Syn, probe.sequence)];
 }
 
 function segmentOf(probe: Sent, flags: number, sequence: number): Uint8Array {
@@ -128,33 +132,16 @@ function segmentOf(probe: Sent, flags: number, sequence: number): Uint8Array {
   return tcpProbe(probe.way.addresses, { sourcePort: probe.port, destinationPort, flags, sequence });
 }
 
-function wrap(way: Way, packet: Uint8Array): Uint8Array {
-  return way.tunnel === null ? packet : encapsulateProbe(packet, way.tunnel);
-}
-
-/** Target id → how it is reached; a target that cannot be reached is left out. */
+/** Target id → how it is addressed; a target of a family in which we have no probe address is left out. */
 function waysOf(image: DirectorImage): Map<string, Way> {
-  const own = image.tunnels.find((row) => row.node === image.self.id && row.worker === 0) ?? {};
-  const hosts = new Map(image.hosts.map((host) => [host.id, host]));
   const ways = new Map<string, Way>();
   for (const target of image.targets) {
-    const destination = bytesOf(target.address);
     const source = target.address.includes(':') ? image.probe.v6 : image.probe.v4;
     if (source === undefined) continue;
-    const isTunnelled = target.encapsulation === 'gre' || target.encapsulation === 'ipip';
-    const ends = isTunnelled ? tunnelEnds(own, hosts.get(target.host ?? '') ?? {}) : null;
-    if (isTunnelled && ends === null) continue;
-    const kind = target.encapsulation === 'ipip' ? 'ipip' : 'gre';
-    const tunnel: Tunnel | null = ends === null ? null : { ...ends, kind, key: target.net };
-    ways.set(target.id, { addresses: { source: bytesOf(source), destination }, tunnel, port: target.port });
+    const addresses = { source: bytesOf(source), destination: bytesOf(target.address) };
+    ways.set(target.id, { addresses, port: target.port });
   }
   return ways;
-}
-
-function tunnelEnds(own: AddressPair, host: AddressPair): ProbeAddresses | null {
-  if (own.v4 !== undefined && host.v4 !== undefined) return { source: bytesOf(own.v4), destination: bytesOf(host.v4) };
-  if (own.v6 !== undefined && host.v6 !== undefined) return { source: bytesOf(own.v6), destination: bytesOf(host.v6) };
-  return null;
 }
 
 function bytesOf(text: string): Uint8Array {

@@ -49,8 +49,8 @@ export type ToWorker =
   | { readonly type: 'open'; readonly port: PortRequest }
   | { readonly type: 'closePort'; readonly index: number }
   | { readonly type: 'steer'; readonly index: number; readonly rows: readonly SteerRow[] }
-  /** Complete IP packets for the next hop of their destination: probes. */
-  | { readonly type: 'emit'; readonly packets: readonly Uint8Array[] }
+  /** Complete IP packets, each for the target in its slot, by that target's own tunnel. */
+  | { readonly type: 'probe'; readonly probes: readonly SlottedProbe[] }
   /** Frames that arrive on a memory port. */
   | { readonly type: 'frames'; readonly index: number; readonly frames: readonly Uint8Array[] }
   /** What the heartbeat answers from now on (HeartbeatStatus). */
@@ -58,6 +58,12 @@ export type ToWorker =
   /** Makes the worker trap, as a bug in it would: tests of the supervisor. */
   | { readonly type: 'trap' }
   | { readonly type: 'stop' };
+
+/** A complete IP packet for the target in a slot of the tables. */
+export interface SlottedProbe {
+  readonly slot: number;
+  readonly packet: Uint8Array;
+}
 
 /** A packet that the core handed over, from its IP header on, with what its record says. */
 export interface PuntedPacket {

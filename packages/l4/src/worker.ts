@@ -106,7 +106,7 @@ async function main({ role, worker, memory, plan }: WorkerStart): Promise<void> 
     if (message.type === 'closePort') ports.close(message.index);
     else if (message.type === 'steer') ports.steer(message.index, message.rows);
     else if (message.type === 'frames') ports.bring(message.index, message.frames);
-    else if (message.type === 'emit') between.emit(message.packets);
+    else if (message.type === 'probe') between.probe(message.probes);
     else if (message.type === 'status') between.setStatus(message.status);
     else if (message.type === 'trap') isTrapped = true;
     else isStopping = true;
