@@ -1,0 +1,372 @@
+// THE walk of one request (design.md, walk 2): route → admit → select → stick → rewrite → send → receive → respond → log.
+// `begin` starts it, events of both sockets move it on, `giveUp` ends it from anywhere. accept and identify come before, once
+// a connection (`listener.ts`).
+import { Framing } from './codec/body.ts';
+import { Bad, Field, type Head, INCOMPLETE } from './codec/h1.ts';
+import { answerFields, filterRequest, filterResponse, viewRequest, viewResponse } from './filter.ts';
+import { admit, failureOf } from './phase/admit.ts';
+import { fail, type FailureCode } from './phase/fail.ts';
+import { log } from './phase/log.ts';
+import { frame, receive } from './phase/receive.ts';
+import { decideClosing, respond, respondBody, respondEnd, respondOwn, respondWith } from './phase/respond.ts';
+import { rewriteFiltered, rewriteFilteredResponse, rewriteRequest } from './phase/rewrite.ts';
+import { redirectLocation, route } from './phase/route.ts';
+import { select } from './phase/select.ts';
+import { send, sendBody } from './phase/send.ts';
+import { stick } from './phase/stick.ts';
+import type { Exchange } from './state.ts';
+import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
+import type { UpstreamConnection, UpstreamEvents } from './upstream.ts';
+
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
+
+/**
+ * A head has been parsed; `chunk` from `at` to `end` is what came behind it. Returns the offset after the body's part of it,
+ * or a negative number when the request was refused and the rest must not be read as requests.
+ */
+export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number, end: number): number {
+  note(exchange, head);
+  const refused = admit(exchange, head);
+  if (refused !== null) {
+    giveUp(exchange, refused);
+    return -1;
+  }
+  const { filters } = exchange.proxy;
+  if (filters.length > 0) exchange.filtered = viewRequest(exchange, head);
+  let next = at;
+  if (exchange.requestBody.isDone) exchange.isRequestDone = true;
+  else if (at < end) {
+    next = requestBytes(exchange, chunk, at, end);
+    if (next < 0) return next;
+  }
+  if (filters.length > 0) void beginFiltered(exchange);
+  else {
+    const failure = route(exchange, head);
+    if (failure !== null) giveUp(exchange, failure);
+    else if (exchange.redirectPath !== null) redirect(exchange);
+    else {
+      rewriteRequest(exchange, head);
+      attempt(exchange, false);
+    }
+  }
+  return next;
+}
+
+/** Copies out of the parsed head what must outlive this turn. */
+function note(exchange: Exchange, head: Head): void {
+  const { proxy, downstream } = exchange;
+  exchange.reset();
+  proxy.counters.requests++;
+  exchange.listener = downstream.listener;
+  exchange.method = head.method;
+  exchange.minor = head.minor;
+  exchange.host = head.hostAt < 0 ? '' : head.value(head.hostAt);
+  exchange.keepsAlive = head.minor === 1 ? !head.isClose : head.isKeepAlive && !head.isClose;
+  exchange.requestBytes = head.end - head.start;
+  exchange.contentLength = head.contentLength;
+  if (head.isChunked) exchange.requestBody.begin(Framing.Chunked, 0);
+  else if (head.contentLength > 0) exchange.requestBody.begin(Framing.Length, head.contentLength);
+  else exchange.requestBody.begin(Framing.None, 0);
+  if (head.contentLength === 0) exchange.requestBody.framing = Framing.Length;
+  exchange.isRequestDone = false;
+  exchange.wantsUpgrade = false;
+  exchange.expectsContinue = false;
+  exchange.readsTrailers = false;
+  if (head.isEdited) noteConnectionFields(exchange, head);
+  exchange.requestBody.keepsTrailers = true;
+  if (proxy.accessLog === null) return;
+  exchange.startedAt = performance.now();
+  exchange.answeredAt = 0;
+  exchange.target = head.text(head.targetStart, head.targetEnd);
+}
+
+function noteConnectionFields(exchange: Exchange, head: Head): void {
+  if (head.minor === 0) return;
+  if (head.isUpgradeNominated && head.upgradeAt >= 0) {
+    // h2c would let a client speak to the target past every rule; other versions of HTTP are offered by ALPN only.
+    exchange.wantsUpgrade = !/^(?:h2c?|tls\/|http\/)/i.test(head.value(head.upgradeAt));
+  }
+  exchange.expectsContinue = head.expectAt >= 0 && !exchange.requestBody.isDone;
+  exchange.readsTrailers = head.teAt >= 0 && /(?:^|,)\s*trailers\s*(?:,|$)/i.test(head.value(head.teAt));
+}
+
+async function beginFiltered(exchange: Exchange): Promise<void> {
+  const { serial } = exchange;
+  const { host } = exchange.filtered!;
+  exchange.isWaiting = true;
+  const outcome = await filterRequest(exchange);
+  if (exchange.serial !== serial || !exchange.isActive) return;
+  exchange.isWaiting = false;
+  if (outcome !== null && 'failure' in outcome) return giveUp(exchange, outcome.failure);
+  if (outcome !== null) {
+    const { answer } = outcome;
+    respondOwn(exchange, answer.status, answerFields(answer), answer.body ?? '');
+    return settle(exchange);
+  }
+  const request = exchange.filtered!;
+  exchange.method = request.method;
+  if (request.host !== host) exchange.host = request.host;
+  exchange.target = request.target;
+  const failure = route(exchange, null);
+  if (failure !== null) return giveUp(exchange, failure);
+  if (exchange.redirectPath !== null) return redirect(exchange);
+  rewriteFiltered(exchange);
+  attempt(exchange, false);
+}
+
+function redirect(exchange: Exchange): void {
+  respondOwn(exchange, 301, `Location: ${redirectLocation(exchange)}\r\n`, '');
+  settle(exchange);
+}
+
+/** One try: select → stick → send. `wantsFresh` after a kept connection turned out to be dead. */
+function attempt(exchange: Exchange, wantsFresh: boolean, reason: FailureCode = 'no-target'): void {
+  const failure = select(exchange);
+  if (failure !== null) return giveUp(exchange, exchange.attempts > 0 ? reason : failure);
+  const { target } = exchange.member!;
+  const connection = exchange.proxy.pool.acquire(target, exchange, wantsFresh);
+  if (connection === null) return giveUp(exchange, 'target-full');
+  stick(exchange);
+  exchange.connection = connection;
+  exchange.isSent = false;
+  if (connection.isConnected) send(exchange);
+}
+
+/** Bytes of the request body. Returns the offset after it, or a negative number when it is refused. */
+export function requestBytes(exchange: Exchange, bytes: Buffer, at: number, end: number): number {
+  const { requestBody, proxy } = exchange;
+  const next = requestBody.consume(bytes, at, end);
+  if (next < 0) {
+    giveUp(exchange, failureOf(next));
+    return next;
+  }
+  exchange.requestBytes += next - at;
+  if (requestBody.bytes > proxy.limits.bodyBytesMax) {
+    giveUp(exchange, 'body-too-large');
+    return Bad.ContentLength;
+  }
+  exchange.isRequestDone = requestBody.isDone;
+  sendBody(exchange, bytes);
+  return next;
+}
+
+/** The response is complete: the connection goes back to its pool if both sides are at a message's end. */
+function complete(exchange: Exchange, isClean: boolean): void {
+  const connection = exchange.connection!;
+  const reusable = isClean && exchange.isRequestDone && exchange.isUpstreamPersistent && !connection.isEnded;
+  exchange.connection = null;
+  connection.target.active--;
+  if (reusable) exchange.proxy.pool.release(connection);
+  else exchange.proxy.pool.discard(connection);
+  if (!exchange.isRequestDone) exchange.closesAfter = true;
+  settle(exchange);
+}
+
+function settle(exchange: Exchange): void {
+  exchange.isActive = false;
+  log(exchange);
+  exchange.downstream.finished(exchange.closesAfter);
+}
+
+/** Lets go of the target and answers with a failure. */
+export function giveUp(exchange: Exchange, code: FailureCode): void {
+  letGo(exchange);
+  fail(exchange, code);
+  settle(exchange);
+}
+
+function letGo(exchange: Exchange): void {
+  const { connection } = exchange;
+  if (connection === null) return;
+  exchange.connection = null;
+  connection.target.active--;
+  exchange.proxy.pool.discard(connection);
+}
+
+/** The client is gone: what runs for it upstream stops now. */
+export function clientClosed(exchange: Exchange): void {
+  if (!exchange.isActive) return;
+  letGo(exchange);
+  exchange.isActive = false;
+  if (!exchange.isTunnel) {
+    exchange.failure = 'client-gone';
+    exchange.proxy.counters.failures['client-gone'] = (exchange.proxy.counters.failures['client-gone'] ?? 0) + 1;
+    if (exchange.status === 0) exchange.status = 499;
+  }
+  log(exchange);
+}
+
+/** The client's FIN, when it is no abort. */
+export function clientEnded(exchange: Exchange): void {
+  if (exchange.isTunnel) clientEndedTunnel(exchange);
+}
+
+export function clientDrained(exchange: Exchange): void {
+  exchange.connection?.resume();
+}
+
+/** A target was lost before it answered, or in the middle. Another is tried only where nothing was sent or nothing can be doubled. */
+function lost(exchange: Exchange, connection: UpstreamConnection, code: FailureCode): void {
+  const { proxy } = exchange;
+  const isUnsent = !exchange.isSent;
+  const isStale = connection.isReused && !exchange.hasAnswer && exchange.requestBody.framing === Framing.None;
+  const mayRepeat = isUnsent || (isStale && IDEMPOTENT.has(exchange.method));
+  if (!isStale) {
+    connection.target.failures++;
+    proxy.onTargetFailure(connection.target);
+  }
+  if (!mayRepeat || exchange.isResponding || exchange.attempts >= proxy.limits.attemptsMax)
+    return giveUp(exchange, code);
+  // A stale connection says nothing about its target; a refused one does.
+  if (isUnsent) exchange.tried.push(connection.target);
+  proxy.counters.retries++;
+  attempt(exchange, !isUnsent, code);
+}
+
+/** What the pool tells: the upstream half of the walk. */
+export const upstreamEvents: UpstreamEvents = {
+  connected(connection) {
+    const exchange = connection.owner as Exchange;
+    send(exchange);
+  },
+
+  bytes(connection, bytes, end) {
+    const exchange = connection.owner as Exchange;
+    const { wheel, limits } = exchange.proxy;
+    if (exchange.isTunnel) return tunnelDown(exchange, bytes, end);
+    wheel.set(connection, limits.readTimeoutMs);
+    if (exchange.isResponding) {
+      const next = respondBody(exchange, bytes, 0, end);
+      return afterBody(exchange, next, end);
+    }
+    return answerBytes(exchange, connection, bytes, end);
+  },
+
+  ended(connection) {
+    const exchange = connection.owner as Exchange;
+    if (exchange.isTunnel) return upstreamEndedTunnel(exchange);
+    if (exchange.isWaiting) return;
+    if (exchange.isResponding && exchange.responseBody.framing === Framing.UntilClose) {
+      respondEnd(exchange);
+      return complete(exchange, false);
+    }
+    letGo(exchange);
+    lost(exchange, connection, exchange.isResponding ? 'response-truncated' : 'response-missing');
+  },
+
+  failed(connection, error) {
+    const exchange = connection.owner as Exchange;
+    exchange.connection = null;
+    connection.target.active--;
+    if (exchange.isTunnel) return cutTunnel(exchange);
+    const isLate = error?.code === 'ETIMEDOUT';
+    if (!connection.isConnected) lost(exchange, connection, isLate ? 'connect-timeout' : 'connect-refused');
+    else lost(exchange, connection, exchange.isResponding ? 'response-truncated' : 'response-missing');
+  },
+
+  timedOut(connection) {
+    const exchange = connection.owner as Exchange;
+    const { wheel, limits } = exchange.proxy;
+    if (!connection.isConnected) {
+      letGo(exchange);
+      return lost(exchange, connection, 'connect-timeout');
+    }
+    if (exchange.isTunnel) {
+      letGo(exchange);
+      return cutTunnel(exchange);
+    }
+    // It is the client that is slow: its own deadline decides.
+    if (connection.isPaused || (!exchange.isRequestDone && !exchange.hasAnswer)) {
+      return wheel.set(connection, limits.readTimeoutMs);
+    }
+    connection.target.failures++;
+    exchange.proxy.onTargetFailure(connection.target);
+    giveUp(exchange, 'response-timeout');
+  },
+
+  drained(connection) {
+    (connection.owner as Exchange | null)?.downstream.resume();
+  },
+};
+
+function cutTunnel(exchange: Exchange): void {
+  exchange.downstream.abort();
+  settle(exchange);
+}
+
+/** Bytes before the final head is complete. */
+function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: Buffer, length: number): boolean {
+  const { proxy } = exchange;
+  let end = length;
+  if (connection.partial !== null) {
+    bytes = Buffer.concat([connection.partial, bytes.subarray(0, length)]);
+    end = bytes.length;
+    connection.partial = null;
+  }
+  if (!exchange.hasAnswer) {
+    exchange.hasAnswer = true;
+    if (proxy.accessLog !== null) exchange.answeredAt = performance.now();
+  }
+  const at = receive(exchange, bytes, end);
+  if (at === INCOMPLETE) return true;
+  const head = proxy.responseHead;
+  if (at < 0) return malformed(exchange);
+  exchange.upstreamStatus = head.status;
+  if (head.status === 101) {
+    if (!exchange.wantsUpgrade) return malformed(exchange);
+    return openTunnel(exchange, head, bytes, at, end);
+  }
+  if (!frame(exchange, head)) return malformed(exchange);
+  if (head.keepAliveAt >= 0) noteKeepAlive(connection, head);
+  exchange.status = head.status;
+  if (exchange.filtered !== null) {
+    void answerFiltered(exchange, connection, head, Buffer.from(bytes.subarray(at, end)));
+    return false;
+  }
+  return afterBody(exchange, respond(exchange, head, bytes, at, end), end);
+}
+
+async function answerFiltered(
+  exchange: Exchange,
+  connection: UpstreamConnection,
+  head: Head,
+  rest: Buffer,
+): Promise<void> {
+  const { serial } = exchange;
+  const response = viewResponse(head);
+  const length = head.contentLength;
+  exchange.isWaiting = true;
+  const outcome = await filterResponse(exchange, response);
+  if (exchange.serial !== serial || !exchange.isActive || exchange.connection !== connection) return;
+  exchange.isWaiting = false;
+  if (outcome !== null && 'failure' in outcome) return giveUp(exchange, outcome.failure);
+  exchange.status = response.status;
+  decideClosing(exchange, response.status);
+  const next = respondWith(exchange, rewriteFilteredResponse(exchange, response, length), rest, 0, rest.length);
+  const isDoneWith = !afterBody(exchange, next, rest.length) || exchange.connection !== connection;
+  if (!isDoneWith) connection.resume();
+}
+
+/** After bytes of the response: complete it, refuse it, or say whether to read on. */
+function afterBody(exchange: Exchange, next: number, end: number): boolean {
+  if (next < 0) return malformed(exchange);
+  if (exchange.responseBody.isDone) {
+    complete(exchange, next === end);
+    return true;
+  }
+  return !exchange.downstream.isBacklogged;
+}
+
+function malformed(exchange: Exchange): boolean {
+  const { connection } = exchange;
+  connection!.target.failures++;
+  giveUp(exchange, 'response-malformed');
+  return false;
+}
+
+/** `Keep-Alive: timeout=5`: the target will close then, so we do it a second earlier and lose no request to the race. */
+function noteKeepAlive(connection: UpstreamConnection, head: Head): void {
+  const match = /timeout=(\d{1,5})/i.exec(head.value(head.keepAliveAt));
+  if (match === null || head.fields[head.keepAliveAt] !== Field.KeepAlive) return;
+  connection.idleMs = Math.min(connection.idleMs, Math.max(0, Number(match[1]) * 1000 - 1000));
+}

@@ -1,0 +1,93 @@
+// Why a request would go where it goes, from the tables that requests use. It picks nothing, so asking changes nothing.
+import type { CompiledImage, CompiledListener, CompiledRule } from './image.ts';
+import { BAD_PATH, normalHost } from './routes.ts';
+
+export interface ExplainRequest {
+  readonly vip?: string;
+  readonly port: number;
+  readonly host: string;
+  /** Path and query. */
+  readonly target: string;
+}
+
+export interface Explanation {
+  readonly listener: string | null;
+  readonly rule: string | null;
+  readonly domain: string | null;
+  readonly path: string | null;
+  readonly group: string | null;
+  readonly scheduler: string | null;
+  readonly candidates: readonly {
+    readonly target: string;
+    readonly weight: number;
+    readonly health: string;
+    readonly active: number;
+  }[];
+  /** What the client would get without a target: 301, 400, 404, 503. */
+  readonly status: number | null;
+  readonly why: readonly string[];
+}
+
+export function explain(image: CompiledImage, request: ExplainRequest): Explanation {
+  const { vip, port, host, target } = request;
+  const why: string[] = [];
+  const listener = image.listeners.find((row) => row.port === port && row.protocol !== 'udp' && hasVip(row, vip));
+  if (listener === undefined) {
+    return describe(null, null, null, [
+      `no listener on ${vip ?? 'any address'} port ${port}: the connection is closed`,
+    ]);
+  }
+  why.push(`listener ${listener.name} of ${listener.loadBalancer} (${listener.protocol}) has ${vip ?? 'this port'}`);
+  const match = listener.routes.find(host, target);
+  if (match === BAD_PATH)
+    return describe(listener, null, 400, [...why, `${target} climbs above the root or is not decodable`]);
+  if (match === null)
+    return describe(listener, null, 404, [...why, `no rule for host ${normalHost(host)} and path ${target}`]);
+  const { rule } = match;
+  why.push(
+    `host ${normalHost(host)} belongs to domain ${rule.domain === '' ? '(any)' : rule.domain}${rule.isDefault ? ' (default)' : ''}`,
+  );
+  if (match.redirectPath !== undefined) {
+    return describe(listener, rule, 301, [
+      ...why,
+      `rule ${rule.path} ends in a slash: redirected to ${match.redirectPath}`,
+    ]);
+  }
+  why.push(`path ${target} takes rule ${rule.path}`);
+  const { group } = rule;
+  if (group.isAllDead) why.push('no target is known alive, so all are used');
+  if (group.usable.length === 0)
+    return describe(listener, rule, 503, [...why, `group ${group.name} has no target with a weight`]);
+  why.push(`${rule.scheduler} picks one of ${group.usable.length} of ${group.members.length} targets`);
+  return describe(listener, rule, null, why);
+}
+
+function hasVip(listener: CompiledListener, vip: string | undefined): boolean {
+  if (vip === undefined || listener.vips.includes(vip)) return true;
+  return listener.vips.includes(vip.includes(':') ? '::' : '0.0.0.0');
+}
+
+function describe(
+  listener: CompiledListener | null,
+  rule: CompiledRule | null,
+  status: number | null,
+  why: readonly string[],
+): Explanation {
+  return {
+    listener: listener?.name ?? null,
+    rule: rule?.name ?? null,
+    domain: rule?.domain ?? null,
+    path: rule?.path ?? null,
+    group: rule?.group.name ?? null,
+    scheduler: rule?.scheduler ?? null,
+    candidates:
+      rule?.group.usable.map(({ target, weight, health }) => ({
+        target: target.identity.name,
+        weight,
+        health,
+        active: target.active,
+      })) ?? [],
+    status,
+    why,
+  };
+}

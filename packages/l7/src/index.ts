@@ -1,0 +1,15 @@
+// The public entry: a proxy as a library, and the types of what goes in and comes out.
+export { createProxy, type Proxy, type ProxyOptions } from './proxy.ts';
+export { ImageRefused } from './image.ts';
+export { DEFAULT_LIMITS, type Limits } from './limits.ts';
+export type { SimpleConfig, SimpleRoute, SimpleTarget } from './simple.ts';
+export type { Counters } from './counters.ts';
+export type { AccessRecord } from './phase/log.ts';
+export type { FailureCode } from './phase/fail.ts';
+export type { Explanation, ExplainRequest } from './explain.ts';
+export { probe, type ProbeOutcome, type TargetHealth } from './health.ts';
+export type { SecureIdentity, TlsProvider } from './phase/identify.ts';
+export type { CertificateLookup, CertificatePair } from './tls.ts';
+export { proxyHeader, type ProxyProtocol } from './relay/proxy-protocol.ts';
+export type { SchedulerName } from './scheduler.ts';
+export type { BindMode } from './listener.ts';

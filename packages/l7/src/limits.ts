@@ -1,0 +1,75 @@
+// Every limit and time-out of the proxy by name, with Tencent's defaults where it has one (tencent-cloud.md E2, E4).
+
+export interface Limits {
+  /** Start line and fields together; more is 431. */
+  readonly headBytesMax: number;
+  /** A request target longer than this is 414. */
+  readonly targetBytesMax: number;
+  /** A response head longer than this is 502. */
+  readonly responseHeadBytesMax: number;
+  /** A request body longer than this is 413. */
+  readonly bodyBytesMax: number;
+  /** Requests on one client connection; the last one is answered with `Connection: close`. */
+  readonly requestsPerConnectionMax: number;
+  /** Pipelined bytes kept while an earlier request is being answered. */
+  readonly pipelinedBytesMax: number;
+  /** Client connections of one listening socket. */
+  readonly connectionsMax: number;
+  /** Idle connections kept to one target. */
+  readonly idlePerTargetMax: number;
+  /** Connections to one target, idle and busy. */
+  readonly connectionsPerTargetMax: number;
+  /** Targets tried for one request, the first included. */
+  readonly attemptsMax: number;
+  readonly connectTimeoutMs: number;
+  /** Between two reads of a response. */
+  readonly readTimeoutMs: number;
+  /** While the client reads nothing of what waits for it. */
+  readonly sendTimeoutMs: number;
+  readonly keepAliveTimeoutMs: number;
+  /** From the first byte of a head to its last. */
+  readonly headTimeoutMs: number;
+  /** Between two reads of a request body. */
+  readonly bodyTimeoutMs: number;
+  /** A tunnel on which neither side says anything. */
+  readonly tunnelIdleMs: number;
+  readonly upstreamIdleMs: number;
+  /** How long input is read and thrown away after an early answer, so that the client can read it. */
+  readonly lingerMs: number;
+  readonly handshakeTimeoutMs: number;
+  /** How long `close` waits for exchanges in flight. */
+  readonly drainMs: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  headBytesMax: 32 * 1024,
+  targetBytesMax: 16 * 1024,
+  responseHeadBytesMax: 64 * 1024,
+  bodyBytesMax: 60 * 1024 * 1024,
+  requestsPerConnectionMax: 10_000,
+  pipelinedBytesMax: 64 * 1024,
+  connectionsMax: 100_000,
+  idlePerTargetMax: 256,
+  connectionsPerTargetMax: 50_000,
+  attemptsMax: 3,
+  connectTimeoutMs: 4_000,
+  readTimeoutMs: 60_000,
+  sendTimeoutMs: 60_000,
+  keepAliveTimeoutMs: 75_000,
+  headTimeoutMs: 60_000,
+  bodyTimeoutMs: 60_000,
+  tunnelIdleMs: 900_000,
+  upstreamIdleMs: 60_000,
+  lingerMs: 5_000,
+  handshakeTimeoutMs: 10_000,
+  drainMs: 10_000,
+};
+
+/** Fields in one head; more is 431 (request) or 502 (response). */
+export const FIELDS_MAX = 128;
+/** Interim (1xx) responses before a final one. */
+export const INTERIM_MAX = 32;
+/** Chunk extensions and trailers of one body together. */
+export const CHUNK_OVERHEAD_BYTES_MAX = 16 * 1024;
+/** A FIN this soon after the request's last byte is a half-close; a later one is a client that gave up (see `downstream.ts`). */
+export const HALF_CLOSE_MS = 5;

@@ -1,0 +1,106 @@
+// fail: joins the walk from anywhere. One table says which status a failure has and whose fault it is (conventions.md 1.7).
+import { countFailure } from '../counters.ts';
+import type { Exchange } from '../state.ts';
+
+interface FailureRow {
+  readonly status: number;
+  readonly source: 'downstream' | 'upstream' | 'config' | 'internal';
+  /** Another try, later or elsewhere, may help. */
+  readonly retryable: boolean;
+}
+
+export const FAILURES = {
+  'bad-head': { status: 400, source: 'downstream', retryable: false },
+  'bad-target': { status: 400, source: 'downstream', retryable: false },
+  'bad-host': { status: 400, source: 'downstream', retryable: false },
+  'bad-framing': { status: 400, source: 'downstream', retryable: false },
+  'bad-body': { status: 400, source: 'downstream', retryable: false },
+  'body-truncated': { status: 400, source: 'downstream', retryable: false },
+  'plain-on-tls': { status: 400, source: 'downstream', retryable: false },
+  'method-refused': { status: 405, source: 'downstream', retryable: false },
+  'head-timeout': { status: 408, source: 'downstream', retryable: true },
+  'body-timeout': { status: 408, source: 'downstream', retryable: true },
+  'body-too-large': { status: 413, source: 'downstream', retryable: false },
+  'target-too-long': { status: 414, source: 'downstream', retryable: false },
+  'expectation-unknown': { status: 417, source: 'downstream', retryable: false },
+  'head-too-large': { status: 431, source: 'downstream', retryable: false },
+  'client-gone': { status: 499, source: 'downstream', retryable: false },
+  'no-rule': { status: 404, source: 'config', retryable: false },
+  'listener-gone': { status: 404, source: 'config', retryable: false },
+  'filter-error': { status: 500, source: 'internal', retryable: false },
+  'filter-timeout': { status: 504, source: 'internal', retryable: true },
+  'coding-unsupported': { status: 501, source: 'downstream', retryable: false },
+  'method-unknown': { status: 501, source: 'downstream', retryable: false },
+  'version-unsupported': { status: 505, source: 'downstream', retryable: false },
+  'no-target': { status: 503, source: 'config', retryable: true },
+  'target-full': { status: 503, source: 'upstream', retryable: true },
+  'connect-refused': { status: 502, source: 'upstream', retryable: true },
+  'connect-timeout': { status: 504, source: 'upstream', retryable: true },
+  'response-timeout': { status: 504, source: 'upstream', retryable: false },
+  'response-missing': { status: 502, source: 'upstream', retryable: false },
+  'response-malformed': { status: 502, source: 'upstream', retryable: false },
+  'response-truncated': { status: 502, source: 'upstream', retryable: false },
+} as const satisfies Record<string, FailureRow>;
+
+export type FailureCode = keyof typeof FAILURES;
+
+const REASONS: Record<number, string> = {
+  200: 'OK',
+  301: 'Moved Permanently',
+  400: 'Bad Request',
+  404: 'Not Found',
+  405: 'Method Not Allowed',
+  408: 'Request Timeout',
+  413: 'Content Too Large',
+  414: 'URI Too Long',
+  417: 'Expectation Failed',
+  431: 'Request Header Fields Too Large',
+  500: 'Internal Server Error',
+  501: 'Not Implemented',
+  502: 'Bad Gateway',
+  503: 'Service Unavailable',
+  504: 'Gateway Timeout',
+  505: 'HTTP Version Not Supported',
+};
+
+export function reasonOf(status: number): string {
+  return REASONS[status] ?? 'Status';
+}
+
+/** A whole response of our own. `fields` are complete lines. */
+export function ownResponse(status: number, fields: string, body: string, closes: boolean, isHead: boolean): string {
+  const hasBody = status >= 200 && status !== 204 && status !== 304;
+  const length = hasBody ? `Content-Length: ${Buffer.byteLength(body)}\r\n` : '';
+  const connection = closes ? 'Connection: close\r\n' : '';
+  const head = `HTTP/1.1 ${status} ${reasonOf(status)}\r\nDate: ${new Date().toUTCString()}\r\n${fields}${length}${connection}\r\n`;
+  return isHead || !hasBody ? head : head + Buffer.from(body).toString('latin1');
+}
+
+export function failureResponse(code: FailureCode, closes: boolean, isHead: boolean): string {
+  const { status, retryable } = FAILURES[code];
+  const allow = status === 405 ? 'Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n' : '';
+  const retry = status === 503 && retryable ? 'Retry-After: 1\r\n' : '';
+  const fields = `Content-Type: text/plain; charset=utf-8\r\nX-Clb-Error: ${code}\r\n${allow}${retry}`;
+  return ownResponse(status, fields, `${status} ${reasonOf(status)}: ${code}\n`, closes, isHead);
+}
+
+/** Answers a failed exchange, or cuts the client off when the answer had begun. The caller has let go of the target. */
+export function fail(exchange: Exchange, code: FailureCode): void {
+  const { downstream, proxy } = exchange;
+  exchange.failure = code;
+  countFailure(proxy.counters, code);
+  if (exchange.isResponding) {
+    downstream.abort();
+    return;
+  }
+  exchange.status = FAILURES[code].status;
+  exchange.closesAfter =
+    !exchange.keepsAlive ||
+    !exchange.isRequestDone ||
+    !downstream.canKeepAlive ||
+    FAILURES[code].source === 'downstream';
+  exchange.isResponding = true;
+  const text = failureResponse(code, exchange.closesAfter, exchange.method === 'HEAD');
+  exchange.responseBytes = text.length;
+  downstream.write(text);
+}

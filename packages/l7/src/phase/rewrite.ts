@@ -1,0 +1,180 @@
+// rewrite: the heads as the other side gets them. Hop-by-hop fields go, the client's identity comes (E5, RFC 9110 7.6.1);
+// everything else is copied byte by byte in as few pieces as there are gaps.
+import { Framing } from '../codec/body.ts';
+import { Field, type Head, STRIDE } from '../codec/h1.ts';
+import type { Exchange } from '../state.ts';
+import { reasonOf } from './fail.ts';
+
+/** Fields that Connection cannot take away, because an attacker would use it to shed who he is. */
+const PROTECTED: ReadonlySet<string> = new Set(
+  (
+    'host content-length transfer-encoding authorization cookie set-cookie content-type date x-real-ip ' +
+    'x-forwarded-for x-client-proto x-forwarded-proto trailer expect content-encoding'
+  ).split(' '),
+);
+
+/** The request head for the target, from raw ranges. Leaves `headText`. */
+export function rewriteRequest(exchange: Exchange, head: Head): void {
+  const { downstream } = exchange;
+  let text = '';
+  let run = head.start;
+  if (exchange.isAbsolute || head.minor === 0) {
+    const target = exchange.isAbsolute ? exchange.target : head.text(head.targetStart, head.targetEnd);
+    text = `${exchange.method} ${target} HTTP/1.1\r\n`;
+    run = head.fieldsStart;
+  }
+  let forwardedFor = '';
+  if (head.isEdited || exchange.isAbsolute || head.nominated !== null) {
+    const { fields, count } = head;
+    for (let index = 0, at = 0; index < count; index++, at += STRIDE) {
+      const kind = fields[at]!;
+      if (keepsInRequest(exchange, head, kind, at)) continue;
+      if (kind === Field.ForwardedFor) {
+        const value = head.value(at);
+        if (value !== '') forwardedFor += `${value}, `;
+      }
+      text += head.text(run, fields[at + 1]!);
+      run = index + 1 < count ? fields[at + STRIDE + 1]! : head.end - 2;
+    }
+  }
+  text += head.text(run, head.end - 2);
+  if (exchange.isAbsolute || head.hostAt < 0) text += `Host: ${hostFor(exchange)}\r\n`;
+  exchange.headText = `${text}${downstream.identityFields}X-Forwarded-For: ${forwardedFor}${downstream.clientAddress}\r\n${connectionFields(exchange)}\r\n`;
+}
+
+function keepsInRequest(exchange: Exchange, head: Head, kind: number, at: number): boolean {
+  switch (kind) {
+    case Field.Connection:
+    case Field.KeepAlive:
+    case Field.Te:
+    case Field.Removed:
+    case Field.Identity:
+    case Field.ForwardedFor:
+      return false;
+    case Field.Upgrade:
+      return exchange.wantsUpgrade;
+    case Field.Expect:
+      return exchange.expectsContinue;
+    case Field.Host:
+      return !exchange.isAbsolute;
+    case Field.Other:
+      return head.nominated === null || !isNominated(head, at);
+    default:
+      return true;
+  }
+}
+
+function isNominated(head: Head, at: number): boolean {
+  const name = head.name(at).toLowerCase();
+  return head.nominated!.includes(name) && !PROTECTED.has(name);
+}
+
+/** An HTTP/1.0 client need not name a host; the target, spoken to in 1.1, must be given one. */
+function hostFor(exchange: Exchange): string {
+  if (exchange.host !== '') return exchange.host;
+  const { vip, vport, scheme } = exchange.downstream;
+  const name = vip.includes(':') ? `[${vip}]` : vip;
+  return vport === (scheme === 'http' ? 80 : 443) ? name : `${name}:${vport}`;
+}
+
+function connectionFields(exchange: Exchange): string {
+  const { wantsUpgrade, readsTrailers } = exchange;
+  if (!wantsUpgrade && !readsTrailers) return '';
+  if (!readsTrailers) return 'Connection: Upgrade\r\n';
+  return wantsUpgrade ? 'Connection: Upgrade, TE\r\nTE: trailers\r\n' : 'Connection: TE\r\nTE: trailers\r\n';
+}
+
+const REQUEST_HOP_FIELDS: ReadonlySet<string> = new Set(
+  (
+    'connection keep-alive proxy-connection proxy-authorization te http2-settings x-real-ip ' +
+    'x-client-proto x-forwarded-proto content-length transfer-encoding host upgrade expect'
+  ).split(' '),
+);
+
+/** The request head for the target, from what the filters left. Framing is ours, whatever a filter wrote. */
+export function rewriteFiltered(exchange: Exchange): void {
+  const { downstream, filtered, requestBody } = exchange;
+  const { method, target, headers } = filtered!;
+  let text = `${method} ${target} HTTP/1.1\r\nHost: ${hostFor(exchange)}\r\n`;
+  let forwardedFor = '';
+  for (const [name, value] of headers) {
+    const folded = name.toLowerCase();
+    if (folded === 'x-forwarded-for') forwardedFor += `${value}, `;
+    else if (!REQUEST_HOP_FIELDS.has(folded)) text += `${name}: ${value}\r\n`;
+    else if (folded === 'upgrade' && exchange.wantsUpgrade) text += `Upgrade: ${value}\r\n`;
+    else if (folded === 'expect' && exchange.expectsContinue) text += 'Expect: 100-continue\r\n';
+  }
+  if (requestBody.framing === Framing.Chunked) text += 'Transfer-Encoding: chunked\r\n';
+  else if (requestBody.framing === Framing.Length) text += `Content-Length: ${exchange.contentLength}\r\n`;
+  exchange.headText = `${text}${downstream.identityFields}X-Forwarded-For: ${forwardedFor}${downstream.clientAddress}\r\n${connectionFields(exchange)}\r\n`;
+}
+
+/** The response head for the client, from raw ranges. */
+export function rewriteResponse(exchange: Exchange, head: Head): string {
+  let text = '';
+  let run = head.start;
+  if (head.minor === 0) {
+    text = 'HTTP/1.1';
+    run += 8;
+  }
+  const dropsLength = head.contentLength >= 0 && (head.status === 204 || head.status < 200);
+  const dropsCoding = head.isChunked && exchange.responseBody.isDecoding;
+  if (head.isEdited || dropsLength || dropsCoding || head.nominated !== null) {
+    const { fields, count } = head;
+    for (let index = 0, at = 0; index < count; index++, at += STRIDE) {
+      const kind = fields[at]!;
+      if (keepsInResponse(head, kind, at, dropsLength, dropsCoding)) continue;
+      text += head.text(run, fields[at + 1]!);
+      run = index + 1 < count ? fields[at + STRIDE + 1]! : head.end - 2;
+    }
+  }
+  return text + head.text(run, head.end - 2) + closingFields(exchange, head.status);
+}
+
+function keepsInResponse(head: Head, kind: number, at: number, dropsLength: boolean, dropsCoding: boolean): boolean {
+  switch (kind) {
+    case Field.Connection:
+    case Field.KeepAlive:
+    case Field.Removed:
+      return false;
+    case Field.Upgrade:
+      return head.status === 101 || head.status === 426;
+    case Field.ContentLength:
+      return !dropsLength;
+    case Field.TransferEncoding:
+      return !dropsCoding;
+    case Field.Other:
+      return head.nominated === null || !isNominated(head, at);
+    default:
+      return true;
+  }
+}
+
+/** Framing and Connection of a response, and the empty line. */
+function closingFields(exchange: Exchange, status: number): string {
+  let text = exchange.encodesChunks ? 'Transfer-Encoding: chunked\r\n' : '';
+  if (status === 101 || status === 426) text += 'Connection: Upgrade\r\n';
+  else if (exchange.closesAfter) text += 'Connection: close\r\n';
+  else if (exchange.minor === 0) text += 'Connection: keep-alive\r\n';
+  return `${text}\r\n`;
+}
+
+const RESPONSE_HOP_FIELDS: ReadonlySet<string> = new Set(
+  'connection keep-alive proxy-connection content-length transfer-encoding'.split(' '),
+);
+
+/** The response head for the client, from what the filters left. */
+export function rewriteFilteredResponse(
+  exchange: Exchange,
+  response: { readonly status: number; readonly headers: readonly (readonly [string, string])[] },
+  length: number,
+): string {
+  let text = `HTTP/1.1 ${response.status} ${reasonOf(response.status)}\r\n`;
+  for (const [name, value] of response.headers) {
+    if (!RESPONSE_HOP_FIELDS.has(name.toLowerCase())) text += `${name}: ${value}\r\n`;
+  }
+  if (exchange.responseBody.framing === Framing.Chunked && !exchange.responseBody.isDecoding) {
+    text += 'Transfer-Encoding: chunked\r\n';
+  } else if (length >= 0 && response.status !== 204) text += `Content-Length: ${length}\r\n`;
+  return text + closingFields(exchange, response.status);
+}

@@ -1,0 +1,55 @@
+// send: head and body to the target, streamed. A target that reads slowly stops the client, never the other way round.
+import type { Exchange } from '../state.ts';
+
+/** Up to this many bytes, one string write costs less than several buffers. */
+const JOINED_BYTES_MAX = 12 * 1024;
+/** Body bytes kept while a connection is being made. */
+const HELD_BYTES_MAX = 64 * 1024;
+
+/** The head, and what of the body has come by now, in one write where they are small. */
+export function send(exchange: Exchange): void {
+  const { connection, downstream, held, proxy } = exchange;
+  const { socket } = connection!;
+  exchange.isSent = true;
+  proxy.wheel.set(connection!, proxy.limits.readTimeoutMs);
+  if (proxy.accessLog !== null) exchange.sentAt = performance.now();
+  if (held.length === 0) {
+    socket.write(exchange.headText, 'latin1');
+    return;
+  }
+  if (exchange.heldBytes <= JOINED_BYTES_MAX) {
+    let text = exchange.headText;
+    for (const part of held) text += part.toString('latin1');
+    socket.write(text, 'latin1');
+  } else {
+    socket.cork();
+    socket.write(exchange.headText, 'latin1');
+    for (const part of held) socket.write(part);
+    socket.uncork();
+  }
+  held.length = 0;
+  exchange.heldBytes = 0;
+  if (socket.writableNeedDrain) downstream.pause();
+  else downstream.resume();
+}
+
+/** What `requestBody.consume` left of a read goes out, or waits for a connection. */
+export function sendBody(exchange: Exchange, bytes: Buffer): void {
+  const { connection, downstream, held, proxy, requestBody } = exchange;
+  const { pieces, tail } = requestBody;
+  if (!exchange.isSent) {
+    for (let index = 0; index < pieces.length; index += 2) held.push(bytes.subarray(pieces[index], pieces[index + 1]));
+    if (tail !== '') held.push(Buffer.from(tail, 'latin1'));
+    exchange.heldBytes += bytes.length;
+    if (exchange.heldBytes > HELD_BYTES_MAX) downstream.pause();
+    return;
+  }
+  const { socket } = connection!;
+  proxy.wheel.set(connection!, proxy.limits.readTimeoutMs);
+  const isSingle = pieces.length === 2 && tail === '';
+  if (!isSingle) socket.cork();
+  for (let index = 0; index < pieces.length; index += 2) socket.write(bytes.subarray(pieces[index], pieces[index + 1]));
+  if (tail !== '') socket.write(tail, 'latin1');
+  if (!isSingle) socket.uncork();
+  if (socket.writableNeedDrain) downstream.pause();
+}

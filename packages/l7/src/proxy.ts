@@ -1,0 +1,263 @@
+// createProxy: the composition root of a proxy. Pool, wheel, listeners, TLS, relays and health checks are made here and meet here.
+import type net from 'node:net';
+import type { L7Filter, ProxyImage, Scheduler } from '@openclb/model';
+import { Http1Downstream } from './codec/downstream.ts';
+import { Head } from './codec/h1.ts';
+import { countFailure, type Counters, createCounters } from './counters.ts';
+import { upstreamEvents } from './exchange.ts';
+import { explain, type Explanation, type ExplainRequest } from './explain.ts';
+import { HealthChecks, type HealthListener, type TargetHealth } from './health.ts';
+import { type CompiledImage, compileImage, EMPTY_IMAGE } from './image.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
+import { type BindMode, ListeningSockets } from './listener.ts';
+import type { Accepted } from './phase/accept.ts';
+import { failureResponse } from './phase/fail.ts';
+import { identify, type TlsProvider } from './phase/identify.ts';
+import type { AccessRecord } from './phase/log.ts';
+import { type ReadyServer, startReady } from './ready.ts';
+import type { RelayContext } from './relay/context.ts';
+import type { ProxyProtocol } from './relay/proxy-protocol.ts';
+import { TcpRelay } from './relay/tcp.ts';
+import { UdpRelays } from './relay/udp.ts';
+import { imageOf, type SimpleConfig } from './simple.ts';
+import type { ProxyContext } from './state.ts';
+import { type CertificateLookup, NodeTls } from './tls.ts';
+import { UpstreamPool } from './upstream.ts';
+import { Wheel } from './wheel.ts';
+
+export interface ProxyOptions {
+  /** `wildcard` (the default): one socket per family and port, for VIPs that are routed here (P20). `vips`: bind each VIP. */
+  readonly bind?: BindMode;
+  /** Lets several processes or threads listen on the same ports. */
+  readonly reusePort?: boolean;
+  readonly limits?: Partial<Limits>;
+  readonly certificates?: CertificateLookup;
+  /** Further TLS providers, asked before node:tls. */
+  readonly tlsProviders?: readonly TlsProvider[];
+  readonly filters?: readonly L7Filter[];
+  readonly schedulers?: readonly Scheduler[];
+  /** Sent by relay listeners to their targets. */
+  readonly proxyProtocol?: ProxyProtocol;
+  readonly accessLog?: (record: AccessRecord) => void;
+  readonly onHealth?: HealthListener;
+  /** Errors of filters; the requests that met them were answered 500. */
+  readonly onError?: (source: string, error: unknown) => void;
+  /** Address of the ready endpoint; every address when left out. */
+  readonly readyHost?: string;
+}
+
+export interface Proxy {
+  /** Swaps to another image as a whole. Rejects with `ImageRefused` or a listening error and keeps the one before. */
+  apply(image: ProxyImage): Promise<void>;
+  /** Where it listens. */
+  addresses(): { address: string; port: number }[];
+  readonly readyPort: number;
+  health(): TargetHealth[];
+  counters(): Counters;
+  explain(request: ExplainRequest): Explanation;
+  /** Stops accepting, lets exchanges in flight end (`drainMs` at most), closes everything. */
+  close(): Promise<void>;
+}
+
+interface Closable {
+  drain(): void;
+  destroy(): void;
+}
+
+export async function createProxy(options: ProxyOptions & Partial<SimpleConfig> = {}): Promise<Proxy> {
+  const proxy = new ProxyProcess(options);
+  if (options.listen === undefined) return proxy;
+  try {
+    await proxy.apply(await imageOf(options as SimpleConfig));
+  } catch (error) {
+    await proxy.close();
+    throw error;
+  }
+  return proxy;
+}
+
+class ProxyProcess implements Proxy {
+  readonly #options: ProxyOptions;
+  readonly #limits: Limits;
+  readonly #context: ProxyContext;
+  readonly #relayContext: RelayContext;
+  readonly #wheel: Wheel;
+  readonly #listening: ListeningSockets;
+  readonly #udp: UdpRelays;
+  readonly #tls: NodeTls;
+  readonly #health: HealthChecks;
+  readonly #connections = new Set<Closable>();
+  #image: CompiledImage = EMPTY_IMAGE;
+  #ready: ReadyServer | null = null;
+  /** Images are applied one after the other. */
+  #applying: Promise<void> = Promise.resolve();
+  #onEmpty: (() => void) | null = null;
+
+  constructor(options: ProxyOptions & Partial<SimpleConfig>) {
+    this.#options = options;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#limits = limits;
+    const times = [limits.connectTimeoutMs, limits.readTimeoutMs, limits.keepAliveTimeoutMs, limits.headTimeoutMs];
+    this.#wheel = new Wheel(Math.max(5, Math.min(500, ...times.map((ms) => ms / 8))));
+    const counters = createCounters();
+    this.#context = {
+      limits,
+      counters,
+      wheel: this.#wheel,
+      requestHead: new Head(),
+      responseHead: new Head(),
+      isDraining: false,
+      pool: new UpstreamPool(limits, this.#wheel, upstreamEvents),
+      filters: options.filters ?? [],
+      accessLog: options.accessLog ?? null,
+      onTargetFailure: () => {},
+      onFilterError: (filter, error) => options.onError?.(filter, error),
+    };
+    this.#relayContext = {
+      limits,
+      wheel: this.#wheel,
+      proxyProtocol: options.proxyProtocol ?? 'off',
+      count: (code) => countFailure(counters, code),
+    };
+    this.#tls = new NodeTls(options.certificates ?? (() => undefined), limits.handshakeTimeoutMs);
+    this.#health = new HealthChecks((health) => options.onHealth?.(health));
+    const reusePort = options.reusePort ?? false;
+    this.#udp = new UdpRelays(this.#relayContext, reusePort);
+    this.#listening = new ListeningSockets({
+      reusePort,
+      connectionsMax: limits.connectionsMax,
+      counters,
+      bind: options.bind ?? (options.listen === undefined ? 'wildcard' : 'vips'),
+      onConnection: (socket, accepted) => this.#connection(socket, accepted),
+    });
+  }
+
+  apply(image: ProxyImage): Promise<void> {
+    const run = this.#applying.then(() => this.#apply(image));
+    this.#applying = run.catch(() => {});
+    return run;
+  }
+
+  async #apply(source: ProxyImage): Promise<void> {
+    const image = compileImage(source, this.#image, this.#options.schedulers ?? []);
+    const prepared = await this.#tls.prepare(image);
+    await this.#listening.apply(image);
+    await this.#udp.apply(image);
+    prepared.swap();
+    const before = this.#image;
+    this.#image = image;
+    for (const [key, target] of before.targets) if (!image.targets.has(key)) this.#context.pool.retire(target);
+    this.#health.apply(image);
+    if (source.readyPort === before.source.readyPort) return;
+    this.#ready?.close();
+    this.#ready = null;
+    if (source.readyPort > 0) {
+      this.#ready = await startReady(source.readyPort, this.#options.readyHost, () => !this.#context.isDraining);
+    }
+  }
+
+  #connection(socket: net.Socket, accepted: Accepted): void {
+    const { counters } = this.#context;
+    counters.connections++;
+    counters.connectionsOpen++;
+    socket.once('close', () => counters.connectionsOpen--);
+    const listener = accepted.binding.listener!;
+    switch (listener.protocol) {
+      case 'http':
+        this.#serveHttp(socket, accepted, 'http');
+        return;
+      case 'tcp':
+        this.#serveTcp(socket, accepted);
+        return;
+      default:
+        void this.#serveSecure(socket, accepted);
+    }
+  }
+
+  #serveHttp(socket: net.Socket, accepted: Accepted, scheme: 'http' | 'https'): void {
+    const entry: Closable = { drain: () => downstream.drain(), destroy: () => socket.destroy() };
+    const downstream = new Http1Downstream(this.#context, socket, accepted, scheme, () => this.#forget(entry));
+    this.#connections.add(entry);
+  }
+
+  #serveTcp(socket: net.Socket, accepted: Accepted): void {
+    const entry: Closable = { drain: () => {}, destroy: () => relay.close() };
+    this.#connections.add(entry);
+    const relay = new TcpRelay(this.#relayContext, socket, accepted, accepted.binding.listener!, () =>
+      this.#forget(entry),
+    );
+  }
+
+  async #serveSecure(socket: net.Socket, accepted: Accepted): Promise<void> {
+    const entry: Closable = { drain: () => socket.destroy(), destroy: () => socket.destroy() };
+    this.#connections.add(entry);
+    // From here to the end of the handshake nobody else listens for errors.
+    const onError = (): void => {};
+    socket.on('error', onError);
+    const listener = accepted.binding.listener!;
+    const providers = [...(this.#options.tlsProviders ?? []), this.#tls];
+    try {
+      const identity = await identify(socket, listener, providers, this.#limits.handshakeTimeoutMs);
+      if (identity === 'plain') {
+        countFailure(this.#context.counters, 'plain-on-tls');
+        socket.end(failureResponse('plain-on-tls', true, false));
+        socket.resume();
+        setTimeout(() => socket.destroy(), 1000).unref();
+      } else if (listener.protocol === 'tcp-ssl') this.#serveTcp(identity.socket, accepted);
+      else this.#serveHttp(identity.socket, accepted, 'https');
+    } catch {
+      countFailure(this.#context.counters, 'handshake-failed');
+      socket.destroy();
+    } finally {
+      this.#forget(entry);
+    }
+  }
+
+  #forget(entry: Closable): void {
+    this.#connections.delete(entry);
+    if (this.#connections.size === 0) this.#onEmpty?.();
+  }
+
+  addresses(): { address: string; port: number }[] {
+    return [...this.#listening.addresses(), ...this.#udp.addresses()];
+  }
+
+  get readyPort(): number {
+    return this.#ready?.port ?? 0;
+  }
+
+  health(): TargetHealth[] {
+    return this.#health.list();
+  }
+
+  counters(): Counters {
+    return structuredClone(this.#context.counters);
+  }
+
+  explain(request: ExplainRequest): Explanation {
+    return explain(this.#image, request);
+  }
+
+  async close(): Promise<void> {
+    this.#context.isDraining = true;
+    await this.#applying;
+    this.#listening.close();
+    this.#udp.close();
+    this.#health.close();
+    for (const entry of this.#connections) entry.drain();
+    if (this.#connections.size > 0) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#onEmpty = resolve;
+      const timer = setTimeout(resolve, this.#limits.drainMs);
+      await promise;
+      clearTimeout(timer);
+    }
+    for (const entry of this.#connections) entry.destroy();
+    for (const target of this.#image.targets.values()) {
+      this.#context.pool.retire(target);
+      for (const connection of target.open) this.#context.pool.discard(connection);
+    }
+    this.#ready?.close();
+    this.#wheel.close();
+  }
+}

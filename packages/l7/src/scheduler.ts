@@ -1,0 +1,160 @@
+// Picks a target of a group: smooth weighted round robin, least connections, source hash, Maglev (tencent-cloud.md E2).
+// Dead targets are left out; when all are dead, all are used (E1).
+import type { Scheduler as SchedulerExtension } from '@openclb/model';
+import { hashText, maglevTable } from './hash.ts';
+import type { Target } from './upstream.ts';
+
+export const SCHEDULERS = ['wrr', 'least-connections', 'ip-hash', 'maglev'] as const;
+export type SchedulerName = (typeof SCHEDULERS)[number];
+
+export interface Member {
+  readonly target: Target;
+  readonly weight: number;
+  /** What the group's health check knows; `unknown` until the first verdict. Without a check always `alive`. */
+  health: 'unknown' | 'alive' | 'dead';
+  /** State of smooth round robin. */
+  current: number;
+}
+
+export interface PickRequest {
+  readonly scheduler: SchedulerName;
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  readonly listener: string;
+  readonly vip: string;
+  readonly vport: number;
+  /** Targets that have failed this request already. */
+  readonly tried: readonly Target[];
+}
+
+export class Group {
+  readonly id: string;
+  readonly name: string;
+  readonly members: readonly Member[];
+  readonly #slots: number;
+  readonly #extensions: readonly SchedulerExtension[];
+  /** Members that may be picked now. */
+  usable: readonly Member[] = [];
+  /** No member with a weight is known alive, so all are used. */
+  isAllDead = false;
+  #table: Int32Array | null = null;
+
+  constructor(
+    row: { readonly id: string; readonly name: string; readonly slots: number },
+    members: readonly Member[],
+    extensions: readonly SchedulerExtension[] = [],
+  ) {
+    this.id = row.id;
+    this.name = row.name;
+    this.#slots = row.slots;
+    this.members = members;
+    this.#extensions = extensions;
+    this.refresh();
+  }
+
+  /** To be called when the liveness of a member has changed. */
+  refresh(): void {
+    const weighted = this.members.filter((member) => member.weight > 0);
+    // A target that was never probed waits while another is known alive (P24).
+    const alive = weighted.filter((member) => member.health === 'alive');
+    this.isAllDead = alive.length === 0 && weighted.length > 0;
+    this.usable = alive.length === 0 ? weighted : alive;
+    this.#table = null;
+  }
+
+  pick(request: PickRequest): Member | null {
+    const { usable } = this;
+    const { tried } = request;
+    if (usable.length === 0) return null;
+    for (const extension of this.#extensions) {
+      const member = this.#ask(extension, request);
+      if (member !== null) return member;
+    }
+    if (usable.length === 1) return tried.length > 0 && tried.includes(usable[0]!.target) ? null : usable[0]!;
+    switch (request.scheduler) {
+      case 'least-connections':
+        return leastConnections(usable, tried);
+      case 'ip-hash':
+        return byHash(usable, tried, hashText(request.clientAddress));
+      case 'maglev':
+        return this.#maglev(usable, tried, hashText(request.clientAddress));
+      default:
+        return smooth(usable, tried);
+    }
+  }
+
+  #maglev(usable: readonly Member[], tried: readonly Target[], hash: number): Member | null {
+    this.#table ??= maglevTable(
+      usable.map(({ target, weight }) => ({ id: target.identity.id, weight })),
+      this.#slots,
+    );
+    const table = this.#table;
+    for (let step = 0; step < table.length; step++) {
+      const member = usable[table[(hash + step) % table.length]!]!;
+      if (!tried.includes(member.target)) return member;
+    }
+    return null;
+  }
+
+  #ask(extension: SchedulerExtension, request: PickRequest): Member | null {
+    const candidates = this.usable.filter((member) => !request.tried.includes(member.target));
+    try {
+      const index = extension.pick(
+        {
+          source: request.clientAddress,
+          sourcePort: request.clientPort,
+          destination: request.vip,
+          destinationPort: request.vport,
+          listener: request.listener,
+        },
+        candidates.map(({ target, weight }) => ({ target: target.identity.name, weight, active: target.active })),
+      );
+      return candidates[index] ?? null;
+    } catch {
+      // A plugin's error never takes the data path with it: the listener's own scheduler decides (design.md 6).
+      return null;
+    }
+  }
+}
+
+/** nginx's smooth weighted round robin: 5:1:1 gives a a b a c a a, never a burst. */
+function smooth(usable: readonly Member[], tried: readonly Target[]): Member | null {
+  let total = 0;
+  let best: Member | null = null;
+  for (const member of usable) {
+    if (tried.length > 0 && tried.includes(member.target)) continue;
+    member.current += member.weight;
+    total += member.weight;
+    if (best === null || member.current > best.current) best = member;
+  }
+  if (best !== null) best.current -= total;
+  return best;
+}
+
+/** The least exchanges in flight per weight; ties by round robin (E2). */
+function leastConnections(usable: readonly Member[], tried: readonly Target[]): Member | null {
+  let least = Infinity;
+  let ties: Member[] = [];
+  for (const member of usable) {
+    if (tried.length > 0 && tried.includes(member.target)) continue;
+    const load = member.target.active / member.weight;
+    if (load < least) {
+      least = load;
+      ties = [member];
+    } else if (load === least) ties.push(member);
+  }
+  return ties.length <= 1 ? (ties[0] ?? null) : smooth(ties, []);
+}
+
+/** The same client comes to the same target as long as the usable targets stay the same. */
+function byHash(usable: readonly Member[], tried: readonly Target[], hash: number): Member | null {
+  const left = tried.length === 0 ? usable : usable.filter((member) => !tried.includes(member.target));
+  let total = 0;
+  for (const member of left) total += member.weight;
+  let point = total === 0 ? 0 : hash % total;
+  for (const member of left) {
+    if (point < member.weight) return member;
+    point -= member.weight;
+  }
+  return null;
+}

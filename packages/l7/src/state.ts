@@ -1,0 +1,152 @@
+// What one exchange remembers on its walk, and what it may use of the proxy and of its client connection.
+// One Exchange belongs to one client connection and is used again for each of its requests.
+import type { FilterRequest, L7Filter } from '@openclb/model';
+import { Body } from './codec/body.ts';
+import type { Head } from './codec/h1.ts';
+import type { Counters } from './counters.ts';
+import type { CompiledListener, CompiledRule } from './image.ts';
+import type { Limits } from './limits.ts';
+import type { AccessRecord } from './phase/log.ts';
+import type { Member } from './scheduler.ts';
+import type { Target, UpstreamConnection, UpstreamPool } from './upstream.ts';
+import type { Wheel } from './wheel.ts';
+
+export interface ProxyContext {
+  readonly limits: Limits;
+  readonly wheel: Wheel;
+  readonly pool: UpstreamPool;
+  readonly counters: Counters;
+  /** Scratch: valid from parsing to the end of that turn. */
+  readonly requestHead: Head;
+  readonly responseHead: Head;
+  readonly filters: readonly L7Filter[];
+  readonly accessLog: ((record: AccessRecord) => void) | null;
+  /** A target failed or answered, for passive health checks. */
+  readonly onTargetFailure: (target: Target) => void;
+  readonly onFilterError: (filter: string, error: unknown) => void;
+  isDraining: boolean;
+}
+
+/** The client side of an exchange, whatever protocol it speaks. */
+export interface Downstream {
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  readonly vip: string;
+  readonly vport: number;
+  readonly scheme: 'http' | 'https';
+  /** `X-Real-IP`, `X-Client-Proto` and `X-Forwarded-Proto` lines of this client. */
+  readonly identityFields: string;
+  /** The listener as the newest image has it; null when it is gone. */
+  readonly listener: CompiledListener | null;
+  readonly canKeepAlive: boolean;
+  /** False: what was written waits for a client that does not read; stop until `exchange.clientDrained`. */
+  write(data: string | Buffer): boolean;
+  /** The client does not read what waits for it. */
+  readonly isBacklogged: boolean;
+  /** The client's FIN has been seen. */
+  readonly isInputEnded: boolean;
+  pause(): void;
+  resume(): void;
+  /** The response is complete. */
+  finished(closes: boolean): void;
+  /** Cuts the client off, so that it cannot take half a response for a whole one. */
+  abort(): void;
+  /** 101 was answered: from now on bytes are bytes. Returns those that came early. */
+  becomeTunnel(): Buffer | null;
+  /** The target said FIN in a tunnel. */
+  endTunnel(): void;
+}
+
+export class Exchange {
+  readonly proxy: ProxyContext;
+  readonly downstream: Downstream;
+  readonly requestBody = new Body();
+  readonly responseBody = new Body();
+  readonly tried: Target[] = [];
+  /** Request body bytes that wait for a connection. */
+  readonly held: Buffer[] = [];
+  heldBytes = 0;
+
+  isActive = false;
+  method = '';
+  minor = 1;
+  host = '';
+  /** The target named its own host (RFC 9112 3.2.2). */
+  isAbsolute = false;
+  /** Path and query; empty until something needs it. */
+  target = '';
+  keepsAlive = false;
+  wantsUpgrade = false;
+  expectsContinue = false;
+  readsTrailers = false;
+  /** The rewritten request head. */
+  headText = '';
+  filtered: FilterRequest | null = null;
+
+  listener: CompiledListener | null = null;
+  rule: CompiledRule | null = null;
+  redirectPath: string | null = null;
+  member: Member | null = null;
+  connection: UpstreamConnection | null = null;
+  attempts = 0;
+
+  isSent = false;
+  isRequestDone = false;
+  /** Any byte of the target's answer has been seen. */
+  hasAnswer = false;
+  /** The final response head has been written to the client. */
+  isResponding = false;
+  isUpstreamPersistent = false;
+  closesAfter = false;
+  /** The target ends its body by FIN and the client is told so by chunks. */
+  encodesChunks = false;
+  interimCount = 0;
+  isTunnel = false;
+  /** A filter is thinking; bytes that arrive meanwhile are kept. */
+  isWaiting = false;
+  status = 0;
+  upstreamStatus = 0;
+  failure = '';
+  /** As the request says it; −1: not said. */
+  contentLength = -1;
+  requestBytes = 0;
+  responseBytes = 0;
+  startedAt = 0;
+  sentAt = 0;
+  answeredAt = 0;
+  /** Counts requests, so that a late filter cannot touch the next one. */
+  serial = 0;
+
+  constructor(proxy: ProxyContext, downstream: Downstream) {
+    this.proxy = proxy;
+    this.downstream = downstream;
+  }
+
+  reset(): void {
+    this.serial++;
+    this.isActive = true;
+    this.tried.length = 0;
+    this.held.length = 0;
+    this.heldBytes = 0;
+    this.target = '';
+    this.isAbsolute = false;
+    this.filtered = null;
+    this.rule = null;
+    this.redirectPath = null;
+    this.member = null;
+    this.attempts = 0;
+    this.isSent = false;
+    this.hasAnswer = false;
+    this.isResponding = false;
+    this.closesAfter = false;
+    this.encodesChunks = false;
+    this.interimCount = 0;
+    this.isTunnel = false;
+    this.isWaiting = false;
+    this.status = 0;
+    this.upstreamStatus = 0;
+    this.failure = '';
+    this.requestBytes = 0;
+    this.responseBytes = 0;
+  }
+}
