@@ -80,7 +80,7 @@ export const RETURN_WAYS: u32 = 8;
 export const RETURN_IDLE_MS: u32 = 900000;
 export const ENDPOINT_FILL_EIGHTHS: u32 = 6;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 4065481045;
+export const LAYOUT_HASH: u32 = 1072110366;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -1190,8 +1190,8 @@ export class RouteRow {
   port: u32;
   /** MTU of the route, or 0 for that of the port. */
   mtu: u32;
-  /** RowFlag bits. */
-  flags: u32;
+  /** 4 or 6: a default route of IPv6 must not take IPv4. */
+  family: u32;
   /** Prefix length in 128 bits. */
   length: u32;
   private padding0: u64;
@@ -1204,7 +1204,7 @@ if (offsetof<RouteRow>('maskHigh') != 16) ERROR('RouteRow.mask has moved');
 if (offsetof<RouteRow>('gatewayHigh') != 32) ERROR('RouteRow.gateway has moved');
 if (offsetof<RouteRow>('port') != 48) ERROR('RouteRow.port has moved');
 if (offsetof<RouteRow>('mtu') != 52) ERROR('RouteRow.mtu has moved');
-if (offsetof<RouteRow>('flags') != 56) ERROR('RouteRow.flags has moved');
+if (offsetof<RouteRow>('family') != 56) ERROR('RouteRow.family has moved');
 if (offsetof<RouteRow>('length') != 60) ERROR('RouteRow.length has moved');
 if (offsetof<RouteRow>() != 80) ERROR('RouteRow has another size');
 

@@ -273,7 +273,7 @@ export const RouteRow = record('RouteRow', 80, 'A route. Prefix and mask are tho
   gateway: ['bytes16', 'Gateway, or zeros when the destination is on the link.'],
   port: ['u32', 'Port index.'],
   mtu: ['u32', 'MTU of the route, or 0 for that of the port.'],
-  flags: ['u32', 'RowFlag bits.'],
+  family: ['u32', '4 or 6: a default route of IPv6 must not take IPv4.'],
   length: ['u32', 'Prefix length in 128 bits.'],
 });
 

@@ -1,4 +1,6 @@
 // @openclb/core-wasm: the packet core for programs that use it alone, and the parts a director is made of.
+export { formatAddress, isMapped, parseAddress } from './address.ts';
+export { Core, type Artefact, type CoreOptions, type UnresolvedNextHop } from './core.ts';
 export {
   EndpointWriter,
   endpointTableBytes,
@@ -7,7 +9,9 @@ export {
   type EndpointEntry,
   type EndpointTables,
 } from './endpoint.ts';
-export { Core, type Artefact, type CoreOptions, type UnresolvedNextHop } from './core.ts';
+export { hashText, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
+export { ImageWriter, type DirectorTables, type GroupInput, type ListenerInput, type TargetInput } from './image.ts';
+export { NextHopTable, type AddressLike, type PortSettings } from './next-hop.ts';
 export {
   allocate,
   planMemory,
@@ -17,3 +21,4 @@ export {
   type PortPlan,
   type WorkerPlan,
 } from './plan.ts';
+export { SlotAllocator, createSlots, type SlotOptions, type Slots } from './slots.ts';

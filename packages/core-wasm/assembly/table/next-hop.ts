@@ -7,6 +7,7 @@ import { neighbours, nextHops, nowMs, readOnly, routes, state, unresolved } from
 
 /** A writer that was put to sleep in the middle must not stop the worker: after this many tries the packet is held. */
 const READ_TRIES: u32 = 64;
+const MAPPED: u64 = 0xffff0000;
 
 /** What `findRoute` found; valid until its next call. */
 export let routePort: u32 = 0;
@@ -63,9 +64,10 @@ function sequence(): u32 { return atomic.load<u32>(changetype<usize>(nextHops), 
 
 function searchRoutes(high: u64, low: u64): bool {
   const count = nextHops.routes;
+  const family: u32 = high == 0 && (low & 0xffffffff) == MAPPED ? 4 : 6;
   for (let at: u32 = 0; at < count; at++) {
     const route = RouteRow.at(routes + <usize>at * ROUTE_ROW_BYTES);
-    if ((high & route.maskHigh) != route.prefixHigh || (low & route.maskLow) != route.prefixLow) continue;
+    if ((high & route.maskHigh) != route.prefixHigh || (low & route.maskLow) != route.prefixLow || route.family != family) continue;
     const isOnLink = (route.gatewayHigh | route.gatewayLow) == 0;
     hopHigh = isOnLink ? high : route.gatewayHigh;
     hopLow = isOnLink ? low : route.gatewayLow;
