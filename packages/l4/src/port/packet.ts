@@ -15,6 +15,7 @@ import {
   u32,
   unmapOver,
 } from './ffi.ts';
+import { forgetHoldings, noteHoldings, releaseHoldings } from './holdings.ts';
 import { attachFilter, silenceTunnels, type SteeredPrefix, steeringFilter } from './packet-filter.ts';
 import type { Port, PortOptions, PortRoom } from './port.ts';
 import { CHUNK_BYTES, describe, openState, OWN_CHUNKS, PortKind, portLimits, type State } from './state.ts';
@@ -48,6 +49,7 @@ function open(options: PortOptions): Port {
       `MTU ${device.mtu} is too large for the packet port (1774 at most): lower it with "ip link set mtu"`,
     );
   }
+  releaseHoldings(room);
   const base = baseOf(room.memory);
   const fds = [must('socket AF_PACKET', libcCalls.socket(AF_PACKET, SOCK_RAW_CLOEXEC, 0))];
   const fd = fds[0] ?? -1;
@@ -56,6 +58,7 @@ function open(options: PortOptions): Port {
     for (const open of fds.splice(0)) libcCalls.close(open);
     if (ring.bytes > 0) unmapOver(ring.at, ring.bytes);
     ring.bytes = 0;
+    forgetHoldings(room);
   };
   try {
     const state = openState(room);
@@ -65,6 +68,7 @@ function open(options: PortOptions): Port {
     if (options.steered === true) attachFilter(fd, steeringFilter([]));
     bindTo(fd, device.index);
     if (options.silence === true) fds.push(...silenceTunnels());
+    noteHoldings(room, fds);
     if (options.keepOffloads !== true) setOffloads(options.device, false);
     describe(state, room, { kind: PortKind.Packet, index, layer: 2, mtu: device.mtu, mac: device.mac, base });
     return portOf(options, device, fd, state, base + BigInt(messages), release);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { allocate, Core, planMemory } from '@openclb/core-wasm';
 import { limits, PacketRecord, Verdict } from '@openclb/core-wasm/layout';
 import { readDevice, setOffloads } from './device.ts';
-import { libcCalls, must, setOption } from './ffi.ts';
+import { libcCalls, must, setOption, tryOption } from './ffi.ts';
 import { createWirePair } from './memory.ts';
 import { openPort } from './open.ts';
 import { createPcapWriter, readCapture } from './pcapng.ts';
@@ -85,7 +85,8 @@ export interface RawSocket {
 export function openRawSocket(device: string): RawSocket {
   const fd = must('socket AF_PACKET', libcCalls.socket(17, 0o2004003, 0));
   setOption(fd, 263, 23, 1, 'PACKET_IGNORE_OUTGOING');
-  setOption(fd, 1, 33, 16 << 20, 'SO_RCVBUFFORCE');
+  // SO_RCVBUFFORCE is root's; SO_RCVBUF gives what everybody may have.
+  if (!tryOption(fd, 1, 33, 16 << 20)) tryOption(fd, 1, 8, 16 << 20);
   const address = new DataView(new ArrayBuffer(20));
   address.setUint16(0, 17, true);
   address.setUint16(2, 3, false);

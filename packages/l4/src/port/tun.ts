@@ -3,6 +3,7 @@
 import { setMtu, setUp } from './device.ts';
 import { baseOf, errno, errnos, inNamespace, libcCalls, must, SystemError } from './ffi.ts';
 import { openCopyRing } from './copy-ring.ts';
+import { forgetHoldings, noteHoldings, releaseHoldings } from './holdings.ts';
 import type { Port, PortOptions } from './port.ts';
 import { describe, openState, PortKind } from './state.ts';
 
@@ -20,6 +21,7 @@ export function openTun(options: PortOptions): Port {
 function open(options: PortOptions): Port {
   const { room } = options;
   const mtu = options.mtu ?? MTU_DEFAULT;
+  releaseHoldings(room);
   const fd = libcCalls.open('/dev/net/tun', O_RDWR_NONBLOCK_CLOEXEC);
   if (fd < 0) throw new SystemError('open /dev/net/tun (it must be readable and writable for this user)', errno());
   try {
@@ -32,6 +34,7 @@ function open(options: PortOptions): Port {
     setUp(options.device);
     describe(state, room, { kind: PortKind.Tun, index: options.index, layer: 3, mtu, mac: null });
     const base = baseOf(room.memory);
+    noteHoldings(room, [fd]);
     let isClosed = false;
     return {
       kind: 'tun',
@@ -69,6 +72,7 @@ function open(options: PortOptions): Port {
         if (isClosed) return;
         isClosed = true;
         state.clear();
+        forgetHoldings(room);
         libcCalls.close(fd);
       },
     };

@@ -162,6 +162,7 @@ function load(code: Uint8Array): number {
 
 export interface SteeringProgram {
   readonly mode: 'native' | 'skb';
+  readonly fds: readonly number[];
   steer(prefix: Uint8Array, bits: number, protocols: number): void;
   unsteer(prefix: Uint8Array, bits: number): void;
   setSocket(queue: number, fd: number): void;
@@ -184,6 +185,7 @@ export function attachProgram(ifindex: number, modes: readonly ('native' | 'skb'
     keep(attached.link);
     return {
       mode: attached.mode,
+      fds: [...fds],
       steer: (prefix, bits, protocols) => mapCall(COMMAND.MapUpdate, steer, lpmKey(prefix, bits), u32(protocols), 0),
       unsteer: (prefix, bits) => mapCall(COMMAND.MapDelete, steer, lpmKey(prefix, bits), null, errnos['ENOENT'] ?? 2),
       setSocket: (queue, fd) => mapCall(COMMAND.MapUpdate, sockets, u32(queue), u32(fd), 0),

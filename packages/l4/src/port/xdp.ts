@@ -16,6 +16,7 @@ import {
   u32,
   unmapOver,
 } from './ffi.ts';
+import { forgetHoldings, HOLDINGS_BYTES, noteHoldings, releaseHoldings } from './holdings.ts';
 import type { Port, PortOptions, PortRoom } from './port.ts';
 import {
   CHUNK_BYTES,
@@ -72,6 +73,7 @@ function open(options: PortOptions): Port {
   if (linkFrame > CHUNK_BYTES - 256) {
     throw new Error(`MTU ${device.mtu} is too large for xdp (1774 at most): lower it or use the packet port`);
   }
+  releaseHoldings(room);
   const base = baseOf(room.memory);
   const fd = must('socket AF_XDP', libcCalls.socket(AF_XDP, SOCK_RAW_CLOEXEC, 0));
   const mapped: { at: bigint; bytes: number }[] = [];
@@ -80,6 +82,7 @@ function open(options: PortOptions): Port {
     program?.close();
     libcCalls.close(fd);
     for (const range of mapped.splice(0)) unmapOver(range.at, range.bytes);
+    forgetHoldings(room);
   };
   try {
     const state = openState(room);
@@ -90,6 +93,7 @@ function open(options: PortOptions): Port {
     tryOption(fd, SOL_XDP, OPTION.TxBudget, TX_BUDGET);
     const wanted = options.mode ?? 'auto';
     program = attachProgram(device.index, wanted === 'auto' ? ['native', 'skb'] : [wanted]);
+    noteHoldings(room, [fd, ...program.fds]);
     const queue = options.queue ?? 0;
     const copies = bindSocket(fd, device.index, queue);
     program.setSocket(queue, fd);
@@ -129,7 +133,7 @@ function mapRings(
     const offset = (field: number): number => Number(offsets.getBigUint64(number * 32 + field * 8, true));
     const bytes = offset(2) + entries * ring.entryBytes;
     const pages = Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
-    if (at + pages + room.chunks * 4 > room.area + portLimits.PORT_AREA_BYTES)
+    if (at + pages + room.chunks * 4 + HOLDINGS_BYTES > room.area + portLimits.PORT_AREA_BYTES)
       throw new Error('the rings do not fit the port area');
     mapOver(base + BigInt(at), pages, fd, ring.page);
     mapped.push({ at: base + BigInt(at), bytes: pages });
