@@ -99,9 +99,7 @@ export type ConfigEip = Static<typeof ConfigEip>;
 export const Config = Type.Object(
   {
     vpcs: Type.Optional(Type.Array(VpcInput, { maxItems: 10_000, description: 'VPCs' })),
-    nodes: Type.Optional(
-      Type.Array(NodeInput, { maxItems: LIMITS.nodesMax, description: 'Nodes; those absent from the document stay' }),
-    ),
+    nodes: Type.Optional(Type.Array(NodeInput, { maxItems: LIMITS.nodesMax, description: 'Nodes' })),
     instances: Type.Optional(
       Type.Array(InstanceInput, { maxItems: 100_000, description: 'Instances and where they run' }),
     ),

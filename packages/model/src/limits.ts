@@ -11,6 +11,8 @@ export const LIMITS = {
   certificatesPerListenerMax: 20,
   addressesPerInstanceMax: 16,
   instancesPerHostMax: 256,
+  /** A proxy's /20 block holds one source address a VPC (data-plane.md P21). */
+  vpcsMax: 4094,
   nodesMax: 4096,
   tunnelsPerDirectorMax: 64,
   weightMax: 100,

@@ -15,7 +15,7 @@ const spelling = {
   }),
   physical: Type.Optional({ ...AddressText, description: 'A physical server, by its underlay address' }),
   encapsulation: Type.Optional(
-    Type.Enum(['ipip', 'none'], { default: 'ipip', description: 'With `physical`: how packets get there' }),
+    Type.Enum(['ipip', 'none'], { description: 'With `physical`: how packets get there; ipip when absent' }),
   ),
 };
 const port = { ...Port, description: 'Port of the target' };

@@ -1,6 +1,6 @@
 // Checks a value against a schema and says which field broke which rule, in words that a person can act on.
 import type { TSchema } from 'typebox';
-import Value from 'typebox/value';
+import { Value } from 'typebox/value';
 
 export interface ShapeProblem {
   /** JSON pointer of the field, '' for the value itself. */

@@ -1,11 +1,18 @@
 // VPCs: tenant networks whose addresses may overlap. The id is the GRE key.
 import { type Static, Type } from 'typebox';
 import { CidrText, closed, Name, Revision, VpcId } from './ids.ts';
+import { LIMITS } from './limits.ts';
 
 const cidrs = Type.Array(CidrText, {
   maxItems: 16,
   uniqueItems: true,
   description: 'Address blocks of the VPC; none may touch the service range 100.64.0.0/10',
+});
+
+const sourceIndex = Type.Integer({
+  minimum: 1,
+  maximum: LIMITS.vpcsMax,
+  description: "Which address of a proxy's source block stands for this VPC, allocated",
 });
 
 export const VpcInput = Type.Object(
@@ -21,7 +28,7 @@ export const VpcPatch = Type.Object(
 export type VpcPatch = Static<typeof VpcPatch>;
 
 export const Vpc = Type.Object(
-  { id: VpcId, name: Name, cidrs, revision: Revision },
+  { id: VpcId, name: Name, cidrs, sourceIndex, revision: Revision },
   { ...closed, description: 'A VPC' },
 );
 export type Vpc = Static<typeof Vpc>;

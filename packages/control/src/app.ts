@@ -1,0 +1,104 @@
+// Composition root of the controller: store → mirror → publisher → routes, in a visible order (conventions.md 1.3).
+import { eipPlugin } from '@openclb/eip-ipv6/plugin';
+import { ClbError, LIMITS } from '@openclb/model';
+import fastify, { type FastifyInstance } from 'fastify';
+import { type Controller, makeController } from './controller.ts';
+import { KEY } from './desired/keys.ts';
+import { openMirror } from './desired/mirror.ts';
+import { openSqliteStore } from './desired/sqlite.ts';
+import { openFragments } from './fragments.ts';
+import { type ControllerOptions, DEFAULTS, resolvePools } from './options.ts';
+import { type Authority, makeAuthority } from './plugins/auth.ts';
+import { addErrors } from './plugins/errors.ts';
+import { addOpenapi } from './plugins/openapi.ts';
+import { addSchemas } from './plugins/schemas.ts';
+import { type Publisher, startPublisher } from './publish.ts';
+import { certificateRoutes } from './routes/certificates.ts';
+import { configRoutes } from './routes/config.ts';
+import { eipService } from './routes/eips.ts';
+import { instanceRoutes } from './routes/instances.ts';
+import { linkRoutes } from './routes/link.ts';
+import { listenerRoutes } from './routes/listeners.ts';
+import { loadBalancerRoutes } from './routes/load-balancers.ts';
+import { nodeRoutes } from './routes/nodes.ts';
+import { ruleRoutes } from './routes/rules.ts';
+import { questionRoutes } from './routes/questions.ts';
+import { statusRoutes } from './routes/status.ts';
+import { targetGroupRoutes } from './routes/target-groups.ts';
+import { targetRoutes } from './routes/targets.ts';
+import { vpcRoutes } from './routes/vpcs.ts';
+import { type StatusBoard, statusBoard } from './status.ts';
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    controller: Controller;
+    publisher: Publisher;
+    board: StatusBoard;
+    authority: Authority;
+  }
+}
+
+export async function createController(options: ControllerOptions): Promise<FastifyInstance> {
+  const nowMs = options.nowMs ?? Date.now;
+  const log = options.log ?? ((): void => {});
+  const pools = resolvePools(options.pools);
+  const authority = makeAuthority(options.apiKeys, options.joinToken);
+  const store = openSqliteStore({ path: options.store, nowMs });
+  const mirror = await openMirror(store);
+  const fragments = await openFragments(store, (id) => mirror.get(KEY.loadBalancer(id)) !== undefined, log);
+  const publisher = startPublisher({
+    mirror,
+    fragments,
+    nowMs,
+    log,
+    pools,
+    readyPort: options.readyPort ?? DEFAULTS.readyPort,
+    leaseMs: options.leaseMs ?? DEFAULTS.leaseMs,
+  });
+
+  const app = fastify({
+    bodyLimit: LIMITS.bodyBytesMax,
+    forceCloseConnections: true,
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false, allErrors: false } },
+  });
+  app.decorate('authority', authority);
+  app.decorate('publisher', publisher);
+  app.decorate('board', statusBoard(mirror, publisher, nowMs));
+  app.decorate('controller', makeController(store, mirror, pools, nowMs));
+  addErrors(app, log);
+  addSchemas(app);
+  await addOpenapi(app);
+  await app.register(apiRoutes, { prefix: '/v1' });
+  await app.register(linkRoutes, { prefix: '/link/v1' });
+  app.addHook('preClose', async () => publisher.close());
+  app.addHook('onClose', async () => {
+    await fragments.close();
+    mirror.close();
+    await store.close();
+  });
+  return app;
+}
+
+async function apiRoutes(app: FastifyInstance): Promise<void> {
+  app.addHook('onRequest', async (request) => {
+    // Announcers stand beside switches and hold a node's token, not a person's key.
+    if (request.routeOptions.url === '/v1/announcements') app.authority.requireKeyOrNode(request);
+    else app.authority.requireKey(request);
+  });
+  app.setNotFoundHandler((request) => {
+    throw new ClbError('NoSuchRoute', { method: request.method, path: request.url.split('?')[0] ?? '' });
+  });
+  await app.register(loadBalancerRoutes);
+  await app.register(listenerRoutes);
+  await app.register(ruleRoutes);
+  await app.register(targetGroupRoutes);
+  await app.register(targetRoutes);
+  await app.register(certificateRoutes);
+  await app.register(vpcRoutes);
+  await app.register(instanceRoutes);
+  await app.register(nodeRoutes);
+  await app.register(eipPlugin, { service: eipService(app.controller) });
+  await app.register(configRoutes);
+  await app.register(statusRoutes);
+  await app.register(questionRoutes);
+}

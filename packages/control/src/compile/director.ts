@@ -1,0 +1,95 @@
+// The image of a director: every listener, group, target, host and EIP of the cluster (control-plane.md B5).
+import { compileEips } from '@openclb/eip-ipv6';
+import type { CheckSpec, DirectorImage, GroupRow, HostRow, TargetRow, TunnelRow } from '@openclb/model';
+import type { StoredNode } from '../desired/state.ts';
+import type { Assembly } from './index.ts';
+import { PROXY_POOL } from './l7.ts';
+import { stableId } from './stable-id.ts';
+import { hostOf, underlayOf } from './targets.ts';
+import { unique } from './unique.ts';
+
+/** Everything but `self`, which is all that differs between directors. */
+export type DirectorBody = Omit<DirectorImage, 'self' | 'probe'>;
+
+export function directorBody(assembly: Assembly, warnings: string[]): DirectorBody {
+  const { fragments, placement, nodes, generation, options } = assembly;
+  const proxies = nodes.filter(({ role }) => role === 'proxy');
+  const listeners = unique(fragments.flatMap((fragment) => fragment.listeners));
+  const groups = fragments.flatMap((fragment) => fragment.groups);
+  const targets = fragments.flatMap((fragment) => fragment.targets);
+  const hosts: HostRow[] = [
+    ...nodes
+      .filter(({ role }) => role !== 'director')
+      .map((node) => ({ id: stableId(`host/${node.id}`), ...hostOf(node) })),
+    ...fragments.flatMap((fragment) => fragment.hosts),
+  ];
+  if (listeners.some((row) => row.group === stableId(PROXY_POOL))) {
+    const pool = proxyPool(proxies, options.readyPort);
+    groups.push(pool.group);
+    targets.push(...pool.targets);
+    if (proxies.length === 0) warnings.push('there are HTTP, HTTPS or TCP_SSL listeners and no proxy is registered');
+  }
+  const eips = compileEips(placement.state.eip.values(), {
+    stableId,
+    hostOf: (vpc, text) => {
+      const node = placement.hostByAddress.get(`${vpc}/${text}`);
+      return node === undefined ? undefined : stableId(`host/${node}`);
+    },
+  });
+  warnings.push(...eips.warnings);
+  return {
+    role: 'director',
+    generation,
+    tunnels: tunnelsOf(nodes),
+    anycast: options.pools.anycast,
+    vips: uniqueVips(fragments.flatMap((fragment) => fragment.vips)),
+    listeners,
+    groups: unique(groups),
+    targets: unique(targets),
+    hosts: unique(hosts),
+    eips: eips.rows,
+    trusted: proxies.map(underlayOf).sort(),
+  };
+}
+
+export function directorImage(body: DirectorBody, node: StoredNode): DirectorImage {
+  return { ...body, self: { id: node.id, ordinal: node.ordinal, underlay: node.underlay }, probe: node.probe };
+}
+
+export function tunnelsOf(nodes: readonly StoredNode[]): TunnelRow[] {
+  return nodes.flatMap(({ tunnels }) => tunnels);
+}
+
+/** One probe a proxy, not one per listener (P24). */
+function proxyPool(proxies: readonly StoredNode[], readyPort: number): { group: GroupRow; targets: TargetRow[] } {
+  const check: CheckSpec = {
+    type: 'tcp',
+    intervalMs: 2000,
+    timeoutMs: 1000,
+    healthyThreshold: 2,
+    unhealthyThreshold: 2,
+    port: readyPort,
+  };
+  const targets = proxies.map((node): TargetRow => ({
+    id: stableId(`proxy/${node.id}`),
+    name: node.id,
+    net: 0,
+    address: underlayOf(node),
+    port: 0,
+    encapsulation: 'gre',
+    host: stableId(`host/${node.id}`),
+  }));
+  const group: GroupRow = {
+    id: stableId(PROXY_POOL),
+    name: PROXY_POOL,
+    slots: 4093,
+    targets: targets.map(({ id }) => ({ target: id, weight: 10 })),
+    check,
+  };
+  return { group, targets };
+}
+
+function uniqueVips(vips: readonly { net: number; address: string }[]): { net: number; address: string }[] {
+  const byKey = new Map(vips.map((vip) => [`${String(vip.net).padStart(10, '0')}/${vip.address}`, vip] as const));
+  return [...byKey].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, vip]) => vip);
+}

@@ -1,0 +1,44 @@
+// A load balancer compiled on its own (control-plane.md B3). Pure. What one cannot compile never touches another's rows.
+import { isProxied } from '@openclb/model';
+import { KEY, PREFIX } from '../desired/keys.ts';
+import { layer4Rows } from './l4.ts';
+import { layer7Rows } from './l7.ts';
+import { byId, type Fragment, type FragmentInput } from './parts.ts';
+import { CompileProblem, type StableIds } from './stable-id.ts';
+import type { Placement } from './targets.ts';
+
+export function compileFragment(placement: Placement, ids: StableIds, id: string): Fragment {
+  const { state } = placement;
+  const prefix = `${PREFIX.listener}${id}/`;
+  for (const [key, reason] of state.broken) {
+    if (key === KEY.loadBalancer(id) || key.startsWith(prefix))
+      throw new CompileProblem(`${key.slice(2)} cannot be read: ${reason}`);
+  }
+  const loadBalancer = state.loadBalancer.get(KEY.loadBalancer(id));
+  if (!loadBalancer) throw new CompileProblem(`${id} does not exist`);
+  const listeners = [...state.listener.values()].filter((listener) => listener.loadBalancer === id).sort(byId);
+  const net = loadBalancer.network === 'internal' ? (loadBalancer.vpcId ?? 0) : 0;
+  if (loadBalancer.network === 'internal' && net === 0)
+    throw new CompileProblem('an internal load balancer needs a VPC');
+  const input: FragmentInput = { placement, ids, loadBalancer, listeners, net };
+  const fragment: Fragment = {
+    loadBalancer: id,
+    vips: [...loadBalancer.vips].sort().map((text) => ({ net, address: text })),
+    listeners: [],
+    groups: [],
+    targets: [],
+    hosts: [],
+    registered: [],
+    physical: [],
+    proxyListeners: [],
+    proxyGroups: [],
+    proxyTargets: [],
+    proxyMap: [],
+    warnings: [],
+  };
+  for (const listener of listeners) {
+    if (isProxied(listener.protocol)) layer7Rows(input, listener, fragment);
+    else layer4Rows(input, listener, fragment);
+  }
+  return fragment;
+}

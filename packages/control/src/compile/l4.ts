@@ -1,0 +1,109 @@
+// TCP and UDP listeners → director rows: DNAT × GRE for VPC targets, DNAT × IPIP or none for physical ones (design.md walk 1; P23).
+import type { ListenerRow } from '@openclb/model';
+import type { StoredListener, StoredTargetGroup } from '../desired/state.ts';
+import { byId, checkSpecOf, familyOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
+import { CompileProblem } from './stable-id.ts';
+import { resolveTarget, type ResolvedTarget } from './targets.ts';
+
+const PROTOCOL = { TCP: 6, UDP: 17 } as const;
+
+export function layer4Rows(input: FragmentInput, listener: StoredListener, fragment: Fragment): void {
+  const { ids, loadBalancer, net } = input;
+  const group = groupOf(input, listener.targetGroup, `target group of ${listener.id}`);
+  const protocol = PROTOCOL[listener.protocol === 'UDP' ? 'UDP' : 'TCP'];
+  if (listener.scheduler !== 'maglev' && listener.scheduler !== 'wrr')
+    throw new CompileProblem(`${listener.id}: no scheduler ${listener.scheduler} at layer 4`);
+  const translation = listener.translation === 'auto' ? 'dnat' : listener.translation;
+  const seen = new Set<4 | 6>();
+  for (const vip of [...loadBalancer.vips].sort()) {
+    const family = familyOf(vip);
+    const groupName = `${group.id}/v${family}`;
+    if (!seen.has(family)) {
+      seen.add(family);
+      const targets = groupRows(input, group, family, fragment);
+      checkTargets(input, listener, targets, translation);
+      registerTargets(fragment, targets, protocol);
+    }
+    const row: ListenerRow = {
+      id: ids.of(`${listener.id}/${vip}`),
+      name: listener.id,
+      loadBalancer: loadBalancer.id,
+      net,
+      vip,
+      vport: listener.port,
+      protocol,
+      translation,
+      scheduler: listener.scheduler,
+      group: ids.of(groupName),
+      // Without translation the target owns the VIP and answers the client itself (LVS-DR, LVS-TUN).
+      directReturn: translation === 'none',
+      idleSeconds: listener.idleSeconds,
+      onRemove: listener.onRemove,
+    };
+    fragment.listeners.push(row);
+  }
+}
+
+/** The group in one address family, because the translated packet keeps the family of its VIP. */
+function groupRows(
+  input: FragmentInput,
+  group: StoredTargetGroup,
+  family: 4 | 6,
+  fragment: Fragment,
+): ResolvedTarget[] {
+  const { ids, placement } = input;
+  const name = `${group.id}/v${family}`;
+  const resolved: ResolvedTarget[] = [];
+  for (const target of [...group.targets].sort(byId)) {
+    const result = resolveTarget(placement, target, family);
+    if ('target' in result) resolved.push(result.target);
+    else fragment.warnings.push(result.leftOut);
+  }
+  if (fragment.groups.some((row) => row.id === ids.of(name))) return resolved;
+  fragment.groups.push({
+    id: ids.of(name),
+    name: group.id,
+    slots: group.slots,
+    targets: resolved.map(({ id, weight }) => ({ target: ids.of(`${id}/v${family}`), weight })),
+    check: checkSpecOf(group.healthCheck),
+  });
+  for (const { id, net, address, port, encapsulation, host, node } of resolved) {
+    const hostId = host === null ? null : ids.of(`host/${host.name}`);
+    fragment.targets.push({
+      id: ids.of(`${id}/v${family}`),
+      name: id,
+      net,
+      address,
+      port,
+      encapsulation,
+      host: hostId,
+    });
+    if (host !== null && hostId !== null && !fragment.hosts.some((row) => row.id === hostId))
+      fragment.hosts.push({ id: hostId, ...host });
+    if (net === 0 && node !== undefined) fragment.physical.push(address);
+  }
+  return resolved;
+}
+
+function checkTargets(
+  input: FragmentInput,
+  listener: StoredListener,
+  targets: readonly ResolvedTarget[],
+  translation: string,
+): void {
+  for (const { id, net } of targets) {
+    if (input.net !== 0 && net !== input.net)
+      throw new CompileProblem(`${listener.id}: target ${id} is outside of VPC ${input.net}`);
+    if (translation === 'none' && net !== 0) {
+      throw new CompileProblem(
+        `${listener.id}: target ${id} is in a VPC; translation none needs physical targets that own the VIP`,
+      );
+    }
+  }
+}
+
+function registerTargets(fragment: Fragment, targets: readonly ResolvedTarget[], protocol: number): void {
+  for (const { node, net, address, port } of targets) {
+    if (node !== undefined) fragment.registered.push({ node, row: { net, address, port, protocol } });
+  }
+}

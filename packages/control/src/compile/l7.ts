@@ -1,0 +1,94 @@
+// HTTP, HTTPS and TCP_SSL listeners → director rows that lead to the proxies (P20) and proxy rows that lead to the targets (P21, P22).
+import type { ListenerRow, ProxyListenerRow } from '@openclb/model';
+import type { StoredListener } from '../desired/state.ts';
+import { byId, checkSpecOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
+import { CompileProblem } from './stable-id.ts';
+import { resolveTarget } from './targets.ts';
+
+/** Resource name of the group that holds every proxy of the cluster. */
+export const PROXY_POOL = 'proxy-pool';
+/** The director sees half of such a flow, so it cannot tell idle from done earlier (P20). */
+const PROXY_IDLE_SECONDS = 900;
+const KIND = { HTTP: 'http', HTTPS: 'https', TCP_SSL: 'tcp-ssl' } as const;
+
+export function layer7Rows(input: FragmentInput, listener: StoredListener, fragment: Fragment): void {
+  const { ids, loadBalancer } = input;
+  const { protocol } = listener;
+  if (protocol === 'TCP' || protocol === 'UDP') return;
+  // A proxy tells VPCs apart by its own source address, and a VIP of a VPC may exist twice: it would not know whose request it holds.
+  if (loadBalancer.network === 'internal')
+    throw new CompileProblem(`${listener.id}: internal load balancers have TCP and UDP listeners only`);
+  for (const vip of [...loadBalancer.vips].sort()) fragment.listeners.push(directorRow(input, listener, vip));
+  const row: ProxyListenerRow = {
+    id: ids.of(listener.id),
+    name: listener.id,
+    loadBalancer: loadBalancer.id,
+    vips: [...loadBalancer.vips].sort(),
+    port: listener.port,
+    protocol: KIND[protocol],
+    certificates: listener.certificates,
+    rules: [],
+  };
+  if (protocol === 'TCP_SSL') {
+    row.group = proxyGroup(input, listener.targetGroup, `target group of ${listener.id}`, fragment);
+    row.scheduler = listener.scheduler;
+  } else {
+    row.rules = [...listener.rules].sort(byId).map(({ id, domain, path, targetGroup, isDefault, scheduler }) => ({
+      id: ids.of(id),
+      name: id,
+      domain,
+      path,
+      group: proxyGroup(input, targetGroup, `target group of ${id}`, fragment),
+      isDefault,
+      scheduler,
+    }));
+  }
+  fragment.proxyListeners.push(row);
+}
+
+function directorRow({ ids, loadBalancer, net }: FragmentInput, listener: StoredListener, vip: string): ListenerRow {
+  return {
+    id: ids.of(`${listener.id}/${vip}`),
+    name: listener.id,
+    loadBalancer: loadBalancer.id,
+    net,
+    vip,
+    vport: listener.port,
+    protocol: 6,
+    translation: 'none',
+    scheduler: 'maglev',
+    group: ids.of(PROXY_POOL),
+    directReturn: true,
+    idleSeconds: PROXY_IDLE_SECONDS,
+    onRemove: 'run',
+  };
+}
+
+/** Adds a group's rows once; answers its stable id. */
+function proxyGroup(input: FragmentInput, id: string | undefined, field: string, fragment: Fragment): string {
+  const { ids, placement } = input;
+  const group = groupOf(input, id, field);
+  const groupId = ids.of(group.id);
+  if (fragment.proxyGroups.some((row) => row.id === groupId)) return groupId;
+  const members: { target: string; weight: number }[] = [];
+  for (const target of [...group.targets].sort(byId)) {
+    const result = resolveTarget(placement, target, 0);
+    if ('leftOut' in result) {
+      fragment.warnings.push(result.leftOut);
+      continue;
+    }
+    const { net, address, port, weight, node } = result.target;
+    const targetId = ids.of(target.id);
+    members.push({ target: targetId, weight });
+    fragment.proxyTargets.push({ id: targetId, name: target.id, net, address, port });
+    if (net !== 0 && node !== undefined) fragment.proxyMap.push({ net, address, node });
+  }
+  fragment.proxyGroups.push({
+    id: groupId,
+    name: group.id,
+    slots: group.slots,
+    targets: members,
+    check: checkSpecOf(group.healthCheck),
+  });
+  return groupId;
+}

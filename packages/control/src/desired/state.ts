@@ -1,0 +1,123 @@
+// The desired state as typed objects: what compile reads. Values come from the store, so each is checked against its schema;
+// one that does not fit (written by another version) is kept out and named, and only what uses it suffers.
+import {
+  CertificateSecret,
+  Eip,
+  Instance,
+  Listener,
+  LoadBalancer,
+  Name,
+  Node,
+  Rule,
+  TargetGroup,
+  Vpc,
+} from '@openclb/model';
+import { type Static, type TSchema, Type } from 'typebox';
+import { Compile } from 'typebox/compile';
+import { PREFIX, type StoredKind } from './keys.ts';
+
+const closed = { additionalProperties: false } as const;
+const { revision: _vpc, ...vpc } = Vpc.properties;
+const { revision: _node, ...node } = Node.properties;
+const { revision: _instance, ...instance } = Instance.properties;
+const { revision: _group, ...targetGroup } = TargetGroup.properties;
+const { revision: _loadBalancer, ...loadBalancer } = LoadBalancer.properties;
+const { revision: _listener, ...listener } = Listener.properties;
+const { revision: _rule, ...rule } = Rule.properties;
+const { revision: _eip, ...eip } = Eip.properties;
+
+export const StoredVpc = Type.Object(vpc, closed);
+export type StoredVpc = Static<typeof StoredVpc>;
+export const StoredNode = Type.Object(node, closed);
+export type StoredNode = Static<typeof StoredNode>;
+export const StoredInstance = Type.Object(instance, closed);
+export type StoredInstance = Static<typeof StoredInstance>;
+export const StoredCertificate = Type.Object({ ...CertificateSecret.properties, name: Name }, closed);
+export type StoredCertificate = Static<typeof StoredCertificate>;
+export const StoredTargetGroup = Type.Object(targetGroup, closed);
+export type StoredTargetGroup = Static<typeof StoredTargetGroup>;
+export const StoredLoadBalancer = Type.Object(loadBalancer, closed);
+export type StoredLoadBalancer = Static<typeof StoredLoadBalancer>;
+export const StoredRule = Type.Object(rule, closed);
+export type StoredRule = Static<typeof StoredRule>;
+/** Rules live inside their listener, so that deleting a load balancer stays one transaction of bounded size (B8). */
+export const StoredListener = Type.Object({ ...listener, rules: Type.Array(StoredRule) }, closed);
+export type StoredListener = Static<typeof StoredListener>;
+export const StoredEip = Type.Object(eip, closed);
+export type StoredEip = Static<typeof StoredEip>;
+
+export interface Stored {
+  vpc: StoredVpc;
+  node: StoredNode;
+  instance: StoredInstance;
+  certificate: StoredCertificate;
+  targetGroup: StoredTargetGroup;
+  loadBalancer: StoredLoadBalancer;
+  listener: StoredListener;
+  eip: StoredEip;
+}
+
+const SCHEMAS: { [K in StoredKind]: TSchema } = {
+  vpc: StoredVpc,
+  node: StoredNode,
+  instance: StoredInstance,
+  certificate: StoredCertificate,
+  targetGroup: StoredTargetGroup,
+  loadBalancer: StoredLoadBalancer,
+  listener: StoredListener,
+  eip: StoredEip,
+};
+const KINDS = Object.keys(SCHEMAS) as StoredKind[];
+const CHECKS = new Map(KINDS.map((kind) => [kind, Compile(SCHEMAS[kind])] as const));
+
+/** Everything by store key. */
+export type DesiredState = { readonly revision: number } & {
+  readonly [K in StoredKind]: ReadonlyMap<string, Stored[K]>;
+} & {
+  /** Store key → why its value cannot be used. */
+  readonly broken: ReadonlyMap<string, string>;
+};
+
+export type MutableState = { revision: number } & { [K in StoredKind]: Map<string, Stored[K]> } & {
+  broken: Map<string, string>;
+};
+
+export function emptyState(): MutableState {
+  return {
+    revision: 0,
+    vpc: new Map(),
+    node: new Map(),
+    instance: new Map(),
+    certificate: new Map(),
+    targetGroup: new Map(),
+    loadBalancer: new Map(),
+    listener: new Map(),
+    eip: new Map(),
+    broken: new Map(),
+  };
+}
+
+/** Which kind of object a key holds; undefined for claims, locks and the like. */
+export function kindOf(key: string): StoredKind | undefined {
+  return KINDS.find((kind) => key.startsWith(PREFIX[kind]));
+}
+
+/** Takes one change into the state. `value` is the parsed JSON, undefined for a deleted key. */
+export function putIntoState(state: MutableState, key: string, value: unknown): void {
+  const kind = kindOf(key);
+  if (kind === undefined) return;
+  state.broken.delete(key);
+  const map = state[kind] as Map<string, unknown>;
+  if (value === undefined) {
+    map.delete(key);
+    return;
+  }
+  const check = CHECKS.get(kind);
+  if (check?.Check(value)) {
+    map.set(key, value);
+    return;
+  }
+  const [error] = check?.Errors(value) ?? [];
+  map.delete(key);
+  state.broken.set(key, `${error?.instancePath || 'value'} ${error?.message ?? 'does not fit'}`);
+}

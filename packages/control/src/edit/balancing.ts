@@ -1,0 +1,182 @@
+// Edits of load balancers, listeners, rules, target groups and certificates. After each, the load balancers it touches must compile.
+import { createPublicKey, X509Certificate, createPrivateKey } from 'node:crypto';
+import { firstFree } from '@openclb/eip-ipv6';
+import {
+  address,
+  type CertificateInput,
+  cidr,
+  cidrContains,
+  ClbError,
+  HEALTH_CHECK_DEFAULTS,
+  type HealthCheck,
+  LIMITS,
+  type LoadBalancerInput,
+  TARGET_DEFAULTS,
+  TARGET_GROUP_DEFAULTS,
+  type TargetGroupInput,
+  type TargetInput,
+  targetKind,
+} from '@openclb/model';
+import { KEY } from '../desired/keys.ts';
+import type { StoredCertificate, StoredLoadBalancer, StoredTargetGroup, StoredVpc } from '../desired/state.ts';
+import { releaseClaims, takeClaims } from './claims.ts';
+import { compact, type Edit, newId, reject, requireReference, requireUsableAddress } from './context.ts';
+import { requireHost } from './network.ts';
+
+export function saveLoadBalancer(
+  edit: Edit,
+  input: LoadBalancerInput,
+  before?: StoredLoadBalancer,
+): StoredLoadBalancer {
+  const network = input.network ?? 'public';
+  if (network === 'internal' && input.vpcId === undefined)
+    reject('/vpcId', 'is required for an internal load balancer');
+  if (network === 'public' && input.vpcId !== undefined) reject('/vpcId', 'is for internal load balancers');
+  if (before && (before.network !== network || before.vpcId !== input.vpcId))
+    reject('/network', 'cannot change; create another load balancer');
+  const id = before?.id ?? input.id ?? newId(edit, 'loadBalancer', input.name);
+  const vpc =
+    input.vpcId === undefined
+      ? undefined
+      : requireReference<StoredVpc>(edit, KEY.vpc(input.vpcId), '/vpcId', input.vpcId);
+  if (before) releaseClaims(edit, 'loadBalancer', before);
+  const vips = input.vips ? givenVips(edit, input.vips, vpc) : (before?.vips ?? allocatedVips(edit, input, network));
+  const loadBalancer = compact({ id, name: input.name, network, vpcId: vpc?.id, vips }) as StoredLoadBalancer;
+  takeClaims(edit, 'loadBalancer', loadBalancer);
+  edit.draft.put(KEY.loadBalancer(id), loadBalancer);
+  edit.draft.put(KEY.lock(id), { owner: id });
+  return loadBalancer;
+}
+
+function givenVips(edit: Edit, vips: readonly string[], vpc: StoredVpc | undefined): string[] {
+  const blocks = (vpc?.cidrs ?? []).map(cidr);
+  return vips.map((text, index) => {
+    const canonical = requireUsableAddress(edit, `/vips/${index}`, text);
+    if (blocks.length > 0 && !blocks.some((block) => cidrContains(block, address(canonical)))) {
+      reject(`/vips/${index}`, `${canonical} is in no block of VPC ${vpc?.id}`);
+    }
+    return canonical;
+  });
+}
+
+function allocatedVips(edit: Edit, input: LoadBalancerInput, network: 'public' | 'internal'): string[] {
+  if (network === 'internal')
+    reject('/vips', 'is required for an internal load balancer', 'Choose a free address of the VPC.');
+  return (input.families ?? ['v4']).map((family) => {
+    const found = firstFree(
+      edit.pools.vip,
+      family === 'v4' ? 4 : 6,
+      (text) => edit.draft.peek(KEY.address(0, text)) !== undefined,
+    );
+    if (found === undefined) throw new ClbError('PoolExhausted', { pool: `VIP (${family})` });
+    return found;
+  });
+}
+
+export function saveTargetGroup(edit: Edit, input: TargetGroupInput, before?: StoredTargetGroup): StoredTargetGroup {
+  const id = before?.id ?? input.id ?? newId(edit, 'targetGroup', input.name);
+  const targets = saveTargets(edit, id, input.targets ?? [], before?.targets ?? []);
+  const healthCheck = completeHealthCheck(input.healthCheck ?? {});
+  const group: StoredTargetGroup = {
+    id,
+    name: input.name,
+    slots: input.slots ?? TARGET_GROUP_DEFAULTS.slots,
+    healthCheck,
+    targets,
+  };
+  if (before) releaseClaims(edit, 'targetGroup', before);
+  takeClaims(edit, 'targetGroup', group);
+  edit.draft.put(KEY.targetGroup(id), group);
+  return group;
+}
+
+/** Ids survive: a target that is spelled as before keeps its id, and with it its flows. */
+function saveTargets(
+  edit: Edit,
+  group: string,
+  inputs: readonly TargetInput[],
+  before: StoredTargetGroup['targets'],
+): StoredTargetGroup['targets'] {
+  if (inputs.length > LIMITS.targetsPerGroupMax) {
+    throw new ClbError('LimitExceeded', { limit: LIMITS.targetsPerGroupMax, what: 'targets per group' });
+  }
+  const ids = new Map(before.map((target) => [spelling(target), target.id]));
+  const seen = new Set<string>();
+  return inputs.map((input, index) => {
+    const field = `/targets/${index}`;
+    const { id: given, ...resolved } = checkTarget(edit, input, field);
+    const key = spelling(resolved);
+    if (seen.has(key)) reject(field, 'is in the list twice');
+    seen.add(key);
+    const id = given ?? ids.get(key) ?? newId(edit, 'target', `${group}/${key}`);
+    if (seen.has(id)) reject(`${field}/id`, `${id} is in the list twice`);
+    seen.add(id);
+    return { id, ...resolved, weight: input.weight ?? TARGET_DEFAULTS.weight };
+  });
+}
+
+function checkTarget(edit: Edit, input: TargetInput, field: string): TargetInput {
+  const kind = targetKind(input);
+  switch (kind.kind) {
+    case 'invalid':
+      return reject(kind.field === '' ? field : `${field}/${kind.field}`, kind.rule);
+    case 'instance':
+      requireReference(edit, KEY.instance(kind.instance), `${field}/instance`, kind.instance);
+      return input;
+    case 'vpc': {
+      requireReference(edit, KEY.vpc(kind.vpc), `${field}/vpc`, kind.vpc);
+      if (kind.host !== undefined) requireHost(edit, `${field}/host`, kind.host);
+      return { ...input, address: requireUsableAddress(edit, `${field}/address`, kind.address) };
+    }
+    case 'physical':
+      return {
+        ...input,
+        physical: requireUsableAddress(edit, `${field}/physical`, kind.address),
+        encapsulation: kind.encapsulation,
+      };
+  }
+}
+
+function spelling(target: TargetInput): string {
+  return [target.instance, target.vpc, target.address, target.physical, target.port]
+    .map((part) => part ?? '')
+    .join('|');
+}
+
+/** Every default written out. A short interval shortens the default timeout, which must stay below it. */
+export function completeHealthCheck(input: HealthCheck): HealthCheck {
+  const intervalSeconds = input.intervalSeconds ?? HEALTH_CHECK_DEFAULTS.intervalSeconds;
+  const timeoutSeconds = input.timeoutSeconds ?? Math.min(HEALTH_CHECK_DEFAULTS.timeoutSeconds, intervalSeconds - 1);
+  if (timeoutSeconds >= intervalSeconds)
+    reject('/healthCheck/timeoutSeconds', `must be less than the interval of ${intervalSeconds} s`);
+  return { ...HEALTH_CHECK_DEFAULTS, ...compact(input), intervalSeconds, timeoutSeconds };
+}
+
+export function saveCertificate(edit: Edit, input: CertificateInput, before?: StoredCertificate): StoredCertificate {
+  checkKeyPair(input);
+  const id = before?.id ?? input.id ?? newId(edit, 'certificate', input.name);
+  const certificate: StoredCertificate = {
+    id,
+    name: input.name,
+    certificate: input.certificate,
+    privateKey: input.privateKey,
+  };
+  if (before) releaseClaims(edit, 'certificate', before);
+  takeClaims(edit, 'certificate', certificate);
+  edit.draft.put(KEY.certificate(id), certificate);
+  return certificate;
+}
+
+function checkKeyPair({ certificate, privateKey }: CertificateInput): void {
+  const der = (field: string, text: string, read: (pem: string) => Uint8Array): Uint8Array => {
+    try {
+      return read(text);
+    } catch {
+      return reject(field, 'is not PEM that can be read');
+    }
+  };
+  const spki = { type: 'spki', format: 'der' } as const;
+  const ofCertificate = der('/certificate', certificate, (pem) => new X509Certificate(pem).publicKey.export(spki));
+  const ofKey = der('/privateKey', privateKey, (pem) => createPublicKey(createPrivateKey(pem)).export(spki));
+  if (Buffer.compare(ofCertificate, ofKey) !== 0) reject('/privateKey', 'does not belong to the certificate');
+}

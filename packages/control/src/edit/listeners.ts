@@ -1,0 +1,145 @@
+// Edits of listeners and of the rules that live inside them.
+import {
+  ClbError,
+  isProxied,
+  LIMITS,
+  LISTENER_DEFAULTS,
+  type ListenerInput,
+  RESERVED_LISTEN_PORTS,
+  RULE_DEFAULTS,
+  type RuleInput,
+} from '@openclb/model';
+import { KEY, PREFIX } from '../desired/keys.ts';
+import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
+import { releaseClaims, takeClaims } from './claims.ts';
+import { compact, type Edit, newId, reject, requireReference } from './context.ts';
+
+/** Rules are kept as they are; `saveRule` and `removeRule` change them. */
+export function saveListener(edit: Edit, input: ListenerInput, before?: StoredListener): StoredListener {
+  const { protocol, port } = input;
+  const owner = requireReference<StoredLoadBalancer>(
+    edit,
+    KEY.loadBalancer(input.loadBalancer),
+    '/loadBalancer',
+    input.loadBalancer,
+  );
+  edit.draft.touch(KEY.lock(owner.id));
+  if (RESERVED_LISTEN_PORTS.includes(port)) throw new ClbError('ReservedPort', { field: '/port', value: port });
+  checkCombination(input);
+  if (input.targetGroup !== undefined) {
+    requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
+  }
+  for (const [index, id] of (input.certificates ?? []).entries()) {
+    requireReference(edit, KEY.certificate(id), `/certificates/${index}`, id);
+  }
+  if (!before && edit.draft.list(`${PREFIX.listener}${owner.id}/`).length >= LIMITS.listenersPerLoadBalancerMax) {
+    throw new ClbError('LimitExceeded', {
+      limit: LIMITS.listenersPerLoadBalancerMax,
+      what: 'listeners per load balancer',
+    });
+  }
+  const id = before?.id ?? input.id ?? newId(edit, 'listener', `${owner.id}/${protocol}/${port}`);
+  const idle = protocol === 'UDP' ? LISTENER_DEFAULTS.udpIdleSeconds : LISTENER_DEFAULTS.tcpIdleSeconds;
+  const listener = compact({
+    id,
+    loadBalancer: owner.id,
+    name: input.name ?? `${protocol.toLowerCase()}-${port}`,
+    protocol,
+    port,
+    scheduler: input.scheduler ?? (isProxied(protocol) ? 'wrr' : 'maglev'),
+    translation: input.translation ?? LISTENER_DEFAULTS.translation,
+    targetGroup: input.targetGroup,
+    idleSeconds: input.idleSeconds ?? idle,
+    onRemove: input.onRemove ?? LISTENER_DEFAULTS.onRemove,
+    certificates: input.certificates ?? [],
+    rules: before?.rules ?? [],
+  }) as StoredListener;
+  if (before) releaseClaims(edit, 'listener', before);
+  takeClaims(edit, 'listener', listener);
+  edit.draft.put(KEY.listener(owner.id, id), listener);
+  return listener;
+}
+
+/** What fits together on a listener; the same limits that compile relies on. */
+function checkCombination(input: ListenerInput): void {
+  const { protocol, scheduler, translation, targetGroup, certificates = [] } = input;
+  const isHttp = protocol === 'HTTP' || protocol === 'HTTPS';
+  if (isHttp && targetGroup !== undefined)
+    reject('/targetGroup', `an ${protocol} listener sends by rules`, 'Create a rule that names the target group.');
+  if (!isProxied(protocol) && scheduler !== undefined && scheduler !== 'maglev' && scheduler !== 'wrr') {
+    reject('/scheduler', `must be maglev or wrr on a ${protocol} listener`);
+  }
+  if (isProxied(protocol) && translation !== undefined && translation !== 'auto') {
+    reject('/translation', `must be auto on a ${protocol} listener: it ends on a proxy`);
+  }
+  if (translation === 'fullnat')
+    reject('/translation', 'fullnat needs local addresses, which this version does not allocate');
+  const isTls = protocol === 'HTTPS' || protocol === 'TCP_SSL';
+  if (!isTls && certificates.length > 0) reject('/certificates', 'is for HTTPS and TCP_SSL listeners');
+  if (isTls && certificates.length === 0) reject('/certificates', `an ${protocol} listener needs a certificate`);
+}
+
+export function saveRule(edit: Edit, listener: StoredListener, input: RuleInput, before?: StoredRule): StoredRule {
+  if (listener.protocol !== 'HTTP' && listener.protocol !== 'HTTPS') {
+    reject('/listener', `${listener.id} is a ${listener.protocol} listener; rules belong to HTTP and HTTPS`);
+  }
+  requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
+  edit.draft.touch(KEY.lock(listener.loadBalancer));
+  const rule: StoredRule = {
+    id: before?.id ?? input.id ?? newId(edit, 'rule', `${listener.id}/${input.domain ?? ''}${input.path ?? ''}`),
+    listener: listener.id,
+    domain: (input.domain ?? RULE_DEFAULTS.domain).toLowerCase(),
+    path: input.path ?? RULE_DEFAULTS.path,
+    targetGroup: input.targetGroup,
+    isDefault: input.isDefault ?? RULE_DEFAULTS.isDefault,
+    scheduler: input.scheduler ?? RULE_DEFAULTS.scheduler,
+  };
+  checkDomain(rule);
+  const others = listener.rules.filter(({ id }) => id !== rule.id);
+  const twin = others.find(({ domain, path }) => domain === rule.domain && path === rule.path);
+  if (twin)
+    throw new ClbError('AlreadyExists', {
+      kind: 'rule',
+      id: `${twin.id} (${rule.domain}${rule.path})`,
+      field: '/path',
+    });
+  if (others.length >= LIMITS.rulesPerListenerMax) {
+    throw new ClbError('LimitExceeded', { limit: LIMITS.rulesPerListenerMax, what: 'rules per listener' });
+  }
+  // One default domain a listener: the newest wish wins, as in Tencent's ModifyDomainAttributes.
+  const kept = rule.isDefault
+    ? others.map((other) => ({ ...other, isDefault: other.isDefault && other.domain === rule.domain }))
+    : others;
+  edit.draft.put(KEY.listener(listener.loadBalancer, listener.id), {
+    ...listener,
+    rules: [...kept, rule].sort((a, b) => (a.id < b.id ? -1 : 1)),
+  });
+  return rule;
+}
+
+const DOMAIN = /^(?:\*\.)?(?:[a-z0-9-]+\.)*[a-z0-9-]+(?:\.\*)?$/;
+
+/** Exact name, one star at one end, an address, or a regular expression that compiles (tencent-cloud.md E3). */
+function checkDomain({ domain, path }: StoredRule): void {
+  if (domain.startsWith('~')) checkPattern('/domain', domain.slice(1));
+  else if (domain !== '' && (!DOMAIN.test(domain) || (domain.startsWith('*.') && domain.endsWith('.*')))) {
+    reject('/domain', `${domain} is neither a name nor *.name, name.* or ~regex`);
+  }
+  if (path.startsWith('~')) checkPattern('/path', path.replace(/^~\*? ?/, ''));
+}
+
+function checkPattern(field: string, source: string): void {
+  try {
+    void new RegExp(source, 'u');
+  } catch {
+    reject(field, `${source} is not a regular expression`);
+  }
+}
+
+export function removeRule(edit: Edit, listener: StoredListener, id: string): void {
+  edit.draft.touch(KEY.lock(listener.loadBalancer));
+  edit.draft.put(KEY.listener(listener.loadBalancer, listener.id), {
+    ...listener,
+    rules: listener.rules.filter((rule) => rule.id !== id),
+  });
+}

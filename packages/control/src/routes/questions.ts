@@ -1,0 +1,101 @@
+// Questions that a node answers: explain a packet, count. The relay is link/questions.ts.
+import { ClbError, type ExplainRequest, LINK_VERSION } from '@openclb/model';
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+import { PREFIX } from '../desired/keys.ts';
+import { docs } from './resource.ts';
+
+const { call } = docs('status');
+
+export async function questionRoutes(app: FastifyInstance): Promise<void> {
+  const { publisher } = app;
+  app.post<{ Body: ExplainRequest }>(
+    '/explain',
+    {
+      schema: call('explain', 'What a director would do with a packet, and why', {
+        body: 'ExplainRequest',
+        answer: 'ExplainAnswer',
+      }),
+    },
+    async ({ body }) => {
+      const { node, ...query } = body;
+      const chosen = chooseDirector(app, node);
+      const { answer } = await publisher.questions.ask(chosen, 'explained', (request) =>
+        publisher.send(chosen, { version: LINK_VERSION, type: 'explain', request, query }),
+      );
+      return answer;
+    },
+  );
+  const CountersQuery = Type.Object(
+    { node: Type.Optional(Type.String({ maxLength: 64 })) },
+    { additionalProperties: false },
+  );
+  const Counters = Type.Object({
+    items: Type.Array(
+      Type.Object({
+        node: Type.String(),
+        counters: Type.Record(Type.String(), Type.Number()),
+        error: Type.Optional(Type.String()),
+      }),
+    ),
+  });
+  app.get<{ Querystring: { node?: string } }>(
+    '/counters',
+    {
+      schema: {
+        tags: ['status'],
+        operationId: 'getCounters',
+        summary: 'Counters of one node or of all',
+        querystring: CountersQuery,
+        response: { 200: Counters },
+      },
+    },
+    async ({ query }) => {
+      if (query.node !== undefined) requireNode(app, query.node);
+      const nodes = query.node === undefined ? connectedNodes(app) : [query.node];
+      return { items: await Promise.all(nodes.map((node) => countersOf(app, node, query.node !== undefined))) };
+    },
+  );
+}
+
+function connectedNodes({ controller, publisher }: FastifyInstance): string[] {
+  return [...controller.mirror.state.node.values()]
+    .map(({ id }) => id)
+    .filter((id) => publisher.nodes.of(id).connected)
+    .sort();
+}
+
+function requireNode({ controller }: FastifyInstance, id: string): void {
+  if (!controller.mirror.get(`${PREFIX.node}${id}`)) throw new ClbError('NodeUnknown', { id });
+}
+
+function chooseDirector(app: FastifyInstance, wanted: string | undefined): string {
+  const { controller, publisher } = app;
+  if (wanted !== undefined) {
+    requireNode(app, wanted);
+    return wanted;
+  }
+  const directors = [...controller.mirror.state.node.values()].filter(
+    ({ id, role }) => role === 'director' && publisher.nodes.of(id).connected,
+  );
+  const first = directors.map(({ id }) => id).sort()[0];
+  if (first === undefined) throw new ClbError('NoNodeToAsk');
+  return first;
+}
+
+/** One silent node does not spoil the answer of the others, unless it was asked alone. */
+async function countersOf(
+  { publisher }: FastifyInstance,
+  node: string,
+  isAlone: boolean,
+): Promise<{ node: string; counters: Record<string, number>; error?: string }> {
+  try {
+    const { counters } = await publisher.questions.ask(node, 'counted', (request) =>
+      publisher.send(node, { version: LINK_VERSION, type: 'counters', request }),
+    );
+    return { node, counters };
+  } catch (error) {
+    if (isAlone) throw error;
+    return { node, counters: {}, error: error instanceof Error ? error.message : String(error) };
+  }
+}
