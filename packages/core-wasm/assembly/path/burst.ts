@@ -111,6 +111,7 @@ function begin(packet: PacketRecord): bool {
   packet.hostSlot = NONE;
   packet.nextHop = NONE;
   packet.net = 0;
+  packet.scratch1 = 0;
   packet.l3 = 0;
   packet.family = 0;
   traceAfresh();

@@ -13,6 +13,7 @@ export function fit(packet: PacketRecord): bool {
   if (ipBytes(packet) > limit) return drop(packet, Reason.TooBig);
   if (packet.protocol != <u8>PROTOCOL_TCP || (packet.tcpFlags & <u8>TCP_SYN) == 0) return true;
   const headers = packet.family == 4 ? HEADERS_V4 : HEADERS_V6;
-  if (limit > headers && tcpOf(packet).clampMss(limit - headers)) packet.flags |= <u16>PacketFlag.Clamped;
+  const clamp = packet.scratch1 == 0 ? limit : min(limit, <u32>packet.scratch1);
+  if (clamp > headers && tcpOf(packet).clampMss(clamp - headers)) packet.flags |= <u16>PacketFlag.Clamped;
   return true;
 }

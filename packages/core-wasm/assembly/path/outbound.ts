@@ -2,14 +2,14 @@
 import { Encapsulation, NONE, PacketRecord } from '../layout.gen';
 import { countOut } from '../table/counter';
 import { flowAt } from '../table/flow-index';
-import { listenerAt } from '../table/rows';
+import { listenerAt, targetAt } from '../table/rows';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
 import { fit } from './fit';
 import { ipBytes } from './frame';
 import { hop } from './hop';
 import { isIcmpError, matchOutboundError, translateOutboundError } from './icmp';
-import { routeTo, routeToTunnel } from './route';
+import { clampToTarget, routeTo, routeToTunnel } from './route';
 import { trackOutbound } from './track';
 import { translateOutbound } from './translate';
 
@@ -18,6 +18,7 @@ export function outbound(packet: PacketRecord): bool {
   if (isIcmpError(packet)) return outboundError(packet);
   return (
     trackOutbound(packet) &&
+    clampToTarget(packet, targetAt(packet.targetSlot)) &&
     routeToClient(packet) &&
     fit(packet) &&
     hop(packet) &&

@@ -20,6 +20,7 @@ import { copyAddress } from '../wire/ipv6';
 const IPIP_OVER_V4: u32 = 20;
 const GRE_OVER_V4: u32 = 28;
 const OVER_V6_MORE: u32 = 20;
+const SYN: u8 = 2;
 
 /** Towards a target, by its encapsulation. */
 export function routeToTarget(packet: PacketRecord, target: TargetRow): bool {
@@ -52,6 +53,25 @@ export function routeToTunnel(packet: PacketRecord, destination: usize, net: u32
   return !isZero(packet.outerSource) ? lookup(packet, packet.outerDestination) : drop(packet, Reason.NoHost);
 }
 
+/**
+ * What a packet towards a target may carry: a SYN/ACK announces what the client may send, so it is clamped to the way in as well.
+ * Comes before the way out is looked up, because both use the same answer of the route table.
+ */
+export function clampToTarget(packet: PacketRecord, target: TargetRow): bool {
+  packet.scratch1 = 0;
+  if ((packet.tcpFlags & SYN) == 0) return true;
+  const encapsulation: u32 = target.encapsulation;
+  const isTunnel = encapsulation == Encapsulation.Gre || encapsulation == Encapsulation.Ipip;
+  if (!isTunnel || target.host == NONE) return true;
+  const row = hostAt(target.host);
+  const isV4 = !isZero(row.v4) && !isZero(ownTunnel().v4);
+  if (!findRoute(isV4 ? row.v4 : row.v6)) return true;
+  const overhead = overheadOf(encapsulation, isV4);
+  const mtu = min(mtuOfRoute(), learned(target.host));
+  packet.scratch1 = mtu > overhead ? mtu - overhead : 0;
+  return true;
+}
+
 /** To an address as the packet stands: a client. */
 export function routeTo(packet: PacketRecord, destination: usize): bool {
   packet.outerOverhead = 0;
@@ -68,7 +88,7 @@ function tunnelTo(packet: PacketRecord, host: u32, encapsulation: u32, isStatele
   const isV4 = !isZero(row.v4) && !isZero(source4);
   if (!isV4 && (isZero(row.v6) || isZero(source6))) return drop(packet, Reason.NoHost);
   packet.hostSlot = host;
-  packet.outerOverhead = (encapsulation == Encapsulation.Gre ? GRE_OVER_V4 : IPIP_OVER_V4) + (isV4 ? 0 : OVER_V6_MORE);
+  packet.outerOverhead = overheadOf(encapsulation, isV4);
   copyAddress(packet.outerSource, isV4 ? source4 : source6);
   copyAddress(packet.outerDestination, isV4 ? row.v4 : row.v6);
   packet.flags |= <u16>PacketFlag.Encapsulated;
@@ -78,12 +98,20 @@ function tunnelTo(packet: PacketRecord, host: u32, encapsulation: u32, isStatele
 function lookup(packet: PacketRecord, destination: usize): bool {
   if (!findRoute(destination)) return drop(packet, Reason.NoRoute);
   packet.portOut = <u8>routePort;
-  const portMtu = portAt(routePort).mtu;
-  let mtu = routeMtu == 0 ? portMtu : min(routeMtu, portMtu);
+  let mtu = mtuOfRoute();
   if (packet.hostSlot != NONE) mtu = min(mtu, learned(packet.hostSlot));
   packet.scratch0 = mtu > packet.outerOverhead ? mtu - packet.outerOverhead : 0;
   packet.nextHop = findNeighbour();
   return true;
+}
+
+function mtuOfRoute(): u32 {
+  const portMtu = portAt(routePort).mtu;
+  return routeMtu == 0 ? portMtu : min(routeMtu, portMtu);
+}
+
+function overheadOf(encapsulation: u32, isV4: bool): u32 {
+  return (encapsulation == Encapsulation.Gre ? GRE_OVER_V4 : IPIP_OVER_V4) + (isV4 ? 0 : OVER_V6_MORE);
 }
 
 function learned(host: u32): u32 {
