@@ -64,7 +64,7 @@ export async function createController(options: ControllerOptions): Promise<Fast
   app.decorate('authority', authority);
   app.decorate('publisher', publisher);
   app.decorate('board', statusBoard(mirror, publisher, nowMs));
-  app.decorate('controller', makeController(store, mirror, pools, nowMs));
+  app.decorate('controller', makeController(store, mirror, pools, nowMs, options.oneBox));
   addErrors(app, log);
   addSchemas(app);
   await addOpenapi(app);

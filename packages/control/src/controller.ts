@@ -44,9 +44,15 @@ export interface Controller {
   ruleById(id: string): { readonly listener: StoredListener; readonly rule: Rule };
 }
 
-export function makeController(store: Store, mirror: Mirror, pools: Pools, nowMs: () => number): Controller {
+export function makeController(
+  store: Store,
+  mirror: Mirror,
+  pools: Pools,
+  nowMs: () => number,
+  isOneBox = false,
+): Controller {
   const run: Controller['run'] = (change) =>
-    edit(store, mirror, (draft) => change({ draft, pools, nowMs: nowMs(), freshId: () => freshId() }));
+    edit(store, mirror, (draft) => change({ draft, pools, nowMs: nowMs(), isOneBox, freshId: () => freshId() }));
   const found = <K extends StoredKind>(kind: K, id: string | number): { value: Stored[K]; revision: number } => {
     const key = kind === 'listener' ? listenerKey(mirror, String(id)) : `${PREFIX[kind]}${id}`;
     const entry = key === undefined ? undefined : mirror.get(key);

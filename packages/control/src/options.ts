@@ -32,6 +32,8 @@ export interface ControllerOptions {
   readonly pools?: PoolOptions;
   /** Port on proxies that answers GET /ready. */
   readonly readyPort?: number;
+  /** `clb up`: VIPs and targets may be loopback addresses, because clients, proxy and targets share one machine. */
+  readonly oneBox?: boolean;
   /** How long a silent node counts as live. */
   readonly leaseMs?: number;
   readonly nowMs?: () => number;

@@ -2,7 +2,7 @@
 import { isProxied } from '@openclb/model';
 import { KEY, PREFIX } from '../desired/keys.ts';
 import { layer4Rows } from './l4.ts';
-import { layer7Rows } from './l7.ts';
+import { layer7Rows, relayRow } from './l7.ts';
 import { byId, type Fragment, type FragmentInput } from './parts.ts';
 import { CompileProblem, type StableIds } from './stable-id.ts';
 import type { Placement } from './targets.ts';
@@ -39,6 +39,7 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
   for (const listener of listeners) {
     if (isProxied(listener.protocol)) layer7Rows(input, listener, fragment);
     else layer4Rows(input, listener, fragment);
+    if (!isProxied(listener.protocol) && placement.isRelayed && net === 0) relayRow(input, listener, fragment);
   }
-  return fragment;
+  return { ...fragment, warnings: [...new Set(fragment.warnings)] };
 }

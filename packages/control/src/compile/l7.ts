@@ -64,6 +64,23 @@ function directorRow({ ids, loadBalancer, net }: FragmentInput, listener: Stored
   };
 }
 
+/** A TCP or UDP listener as a proxy serves it where there is no director: terminated, and joined to the target byte by byte. */
+export function relayRow(input: FragmentInput, listener: StoredListener, fragment: Fragment): void {
+  const { ids, loadBalancer } = input;
+  fragment.proxyListeners.push({
+    id: ids.of(listener.id),
+    name: listener.id,
+    loadBalancer: loadBalancer.id,
+    vips: [...loadBalancer.vips].sort(),
+    port: listener.port,
+    protocol: listener.protocol === 'UDP' ? 'udp' : 'tcp',
+    certificates: [],
+    rules: [],
+    group: proxyGroup(input, listener.targetGroup, `target group of ${listener.id}`, fragment),
+    scheduler: listener.scheduler,
+  });
+}
+
 /** Adds a group's rows once; answers its stable id. */
 function proxyGroup(input: FragmentInput, id: string | undefined, field: string, fragment: Fragment): string {
   const { ids, placement } = input;

@@ -27,6 +27,8 @@ export interface Placement {
   readonly hostByAddress: ReadonlyMap<string, string | undefined>;
   /** Physical address → endpoint node id. */
   readonly nodeByPhysical: ReadonlyMap<string, string>;
+  /** No director: nobody forwards packets, so proxies relay TCP and UDP listeners (control-plane.md B15). */
+  readonly isRelayed: boolean;
 }
 
 export function placementOf(state: DesiredState): Placement {
@@ -39,7 +41,8 @@ export function placementOf(state: DesiredState): Placement {
     if (role !== 'endpoint') continue;
     for (const text of [...physical, underlay.v4, underlay.v6]) if (text !== undefined) nodeByPhysical.set(text, id);
   }
-  return { state, hostByAddress, nodeByPhysical };
+  const isRelayed = ![...state.node.values()].some(({ role }) => role === 'director');
+  return { state, hostByAddress, nodeByPhysical, isRelayed };
 }
 
 /** `family` chooses among the addresses of an instance; 0 takes its primary one. */

@@ -15,6 +15,8 @@ export interface Edit {
   readonly draft: Draft;
   readonly pools: Pools;
   readonly nowMs: number;
+  /** Loopback addresses are usable: everything is on one machine. */
+  readonly isOneBox: boolean;
   /** Eight lower-case letters and digits: random, or for documents derived from what names the object, so that they come out alike. */
   readonly freshId: (kind: ResourceKind, naturalName: string) => string;
 }
@@ -29,6 +31,11 @@ export function requireAddress(field: string, text: string): string {
   if (canonical === undefined) throw new ClbError('BadAddress', { field, value: text });
   return canonical;
 }
+
+const LOOPBACK: readonly Cidr[] = [
+  { family: 4, base: 0x7f00_0000n, prefix: 8 },
+  { family: 6, base: 1n, prefix: 128 },
+];
 
 /** Multicast, unspecified, loopback and link-local addresses are nobody's to give away. */
 const UNUSABLE: readonly Cidr[] = [
@@ -45,7 +52,8 @@ const UNUSABLE: readonly Cidr[] = [
 export function requireUsableAddress(edit: Edit, field: string, text: string): string {
   const canonical = requireAddress(field, text);
   const parsed = address(canonical);
-  if (UNUSABLE.some((block) => cidrContains(block, parsed))) {
+  const isOurs = edit.isOneBox && LOOPBACK.some((block) => cidrContains(block, parsed));
+  if (!isOurs && UNUSABLE.some((block) => cidrContains(block, parsed))) {
     throw new ClbError('BadCombination', {
       field,
       rule: `${canonical} is not a unicast address that can be used here`,
