@@ -27,7 +27,7 @@ export interface SimpleConfig {
   readonly scheduler?: SchedulerName;
   readonly check?: CheckSpec;
   /** Certificate ids: the listener then speaks HTTPS. */
-  readonly certificates?: readonly string[];
+  readonly certificateIds?: readonly string[];
 }
 
 const NO_CHECK: CheckSpec = {
@@ -43,7 +43,7 @@ export function stableId(name: string): string {
 }
 
 export async function imageOf(config: SimpleConfig): Promise<ProxyImage> {
-  const { listen, certificates = [] } = config;
+  const { listen, certificateIds = [] } = config;
   const vips = typeof listen === 'object' ? [listen.host] : listen === 0 ? ['127.0.0.1'] : ['0.0.0.0', '::'];
   const routes = [...(config.routes ?? [])];
   if (config.targets !== undefined) routes.push({ targets: config.targets });
@@ -72,7 +72,7 @@ export async function imageOf(config: SimpleConfig): Promise<ProxyImage> {
     });
   }
   const port = typeof listen === 'object' ? listen.port : listen;
-  const protocol = certificates.length > 0 ? 'https' : 'http';
+  const protocol = certificateIds.length > 0 ? 'https' : 'http';
   return {
     role: 'proxy',
     generation: { revision: 1, compiler: 1 },
@@ -86,7 +86,7 @@ export async function imageOf(config: SimpleConfig): Promise<ProxyImage> {
         port,
         protocol,
         rules,
-        certificates: [...certificates],
+        certificates: [...certificateIds],
       },
     ],
     groups,
