@@ -1,6 +1,6 @@
 // The life of a role as a process: start, say that it is ready, wait for a signal, close. Ctrl-C during the start cleans up too.
 import type { Context } from './command.ts';
-import { CliError, ExitStatus } from './errors.ts';
+import { CliError, ExitStatus, sentenceOf } from './errors.ts';
 import type { Flags } from './flags.ts';
 
 /** Longer than any clean close takes; a role that needs more hangs. */
@@ -13,14 +13,16 @@ export interface Running {
 export interface RoleRun<R extends Running> {
   /** 'director ld1', for messages. */
   readonly name: string;
-  start(): Promise<R>;
+  /** `giveUp` ends the process when the role can no longer do its work; whoever supervises it starts it again. */
+  start(giveUp: (error: Error) => void): Promise<R>;
   /** The ready line: facts for --json and the text after 'ready: '. */
   ready(role: R): { facts: Record<string, unknown>; text: string };
 }
 
 export async function runRole<R extends Running>(context: Context, run: RoleRun<R>): Promise<ExitStatus> {
   const { signal } = context;
-  const starting = run.start();
+  const gaveUp = Promise.withResolvers<Error>();
+  const starting = run.start(gaveUp.resolve);
   // A start that fails after Ctrl-C has cleaned up after itself, and nobody wants to hear of it.
   starting.catch(() => undefined);
   await Promise.race([starting, aborted(signal)]);
@@ -35,8 +37,10 @@ export async function runRole<R extends Running>(context: Context, run: RoleRun<
   const role = await starting;
   const { facts, text } = run.ready(role);
   context.out.event({ event: 'ready', ...facts }, `ready: ${text}`);
-  await aborted(signal);
+  const failure = await Promise.race([gaveUp.promise, aborted(signal)]);
   await within(role.close(), `${run.name} did not close`);
+  if (failure instanceof Error)
+    throw new CliError(`${run.name} gave up: ${sentenceOf(failure)}`, { hint: 'start it again', cause: failure });
   return ExitStatus.ok;
 }
 
@@ -126,6 +130,18 @@ export const packetFlags = {
   },
   port: {
     schema: { enum: ['auto', 'xdp', 'packet', 'tun'], default: 'auto', description: 'what carries the packets' },
+  },
+} as const satisfies Flags;
+
+export const pluginFlag = {
+  plugin: {
+    schema: {
+      type: 'array',
+      items: { type: 'string' },
+      maxItems: 64,
+      description: 'plugins to load: ./file.ts, ./file.js or a package',
+    },
+    value: 'PLUGIN[,PLUGIN]',
   },
 } as const satisfies Flags;
 

@@ -1,9 +1,14 @@
 // clb apply: the whole desired state from a file to the controller, in one transaction, and on to every live node.
+import { setTimeout as wait } from 'node:timers/promises';
 import type { ConfigResult, Status } from '@openclb/model';
 import { type Client, ProblemError } from '../client.ts';
 import { defineCommand } from '../command.ts';
 import { loadConfig, type LoadedConfig, placeProblem } from '../config/load.ts';
-import { CliError, ExitStatus } from '../errors.ts';
+import { ExitStatus } from '../errors.ts';
+
+/** A refusal does not end the controller's own wait, so it is asked again and again. */
+const WAIT_SLICE_MS = 500;
+const WAIT_AGAIN_MS = 20;
 
 export const apply = defineCommand({
   name: 'apply',
@@ -56,8 +61,18 @@ export async function putConfig(client: Client, loaded: LoadedConfig): Promise<C
   }
 }
 
-export function waitApplied(client: Client, revision: number, timeoutMs: number): Promise<Status> {
-  return client.call<Status>('GET', '/v1/status', { query: { wait: revision, timeoutMs } });
+/** Waits until every live node applied the revision, one refused it, or the time is over. `node` must be live, too. */
+export async function waitApplied(client: Client, revision: number, timeoutMs: number, node?: string): Promise<Status> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const slice = Math.min(WAIT_SLICE_MS, Math.max(1, Math.round(deadline - performance.now())));
+    const status = await client.call<Status>('GET', '/v1/status', { query: { wait: revision, timeoutMs: slice } });
+    const isRefused = status.nodes.some((one) => one.refused !== null && one.refused.generation.revision >= revision);
+    const isServed = status.applied && (node === undefined || status.nodes.some((one) => one.id === node && one.live));
+    if (isServed || isRefused || performance.now() >= deadline) return status;
+    // Applied everywhere, but the node that matters has not said a word yet.
+    if (status.applied) await wait(WAIT_AGAIN_MS);
+  }
 }
 
 function renderResult(result: ConfigResult, status: Status | null): string {
@@ -89,15 +104,11 @@ export function problemsOf(status: Status): string[] {
       lines.push(`${node.id}: refused revision ${node.refused.generation.revision}: ${node.refused.reason}`);
     for (const alarm of node.alarms) lines.push(`${node.id}: ${alarm}`);
   }
-  for (const task of status.tasks) {
-    if (task.state === 'running') lines.push(`revision ${task.revision}: waiting for ${task.waitingFor.join(', ')}`);
-    if (task.state === 'failed') lines.push(`revision ${task.revision}: failed: ${task.reason ?? 'no reason given'}`);
+  // Older revisions are overtaken by the newest one.
+  const task = status.tasks.at(-1);
+  if (task?.state === 'running') lines.push(`revision ${task.revision}: waiting for ${task.waitingFor.join(', ')}`);
+  if (task?.state === 'failed' && !lines.some((line) => line.includes('refused revision'))) {
+    lines.push(`revision ${task.revision}: failed: ${task.reason ?? 'no reason given'}`);
   }
   return [...lines, ...status.warnings];
-}
-
-/** For callers that need an exception instead of a picture. */
-export function failUnlessServed(status: Status): void {
-  const [problem] = problemsOf(status);
-  if (!status.applied && problem !== undefined) throw new CliError(problem, { hint: 'see `clb status`' });
 }

@@ -95,6 +95,8 @@ test('an alias bomb is refused in bounded time', () => {
 test("a controller's field points back into the text", () => {
   const { source } = parseSource('listeners:\n  - protocol: TCP\n    port: 80\n', 'lb.yaml');
   expect(locate(source, '/listeners/0/port')).toEqual({ line: 3, column: 5 });
+  const named = parseSource('loadBalancers:\n  - name: a\n  - name: b\n    vips: [x]\n', 'lb.yaml').source;
+  expect(locate(named, '/loadBalancers/b/vips/0')).toEqual({ line: 4, column: 12 });
   expect(locate(source, 'listeners[0].targets')).toEqual({ line: 2, column: 5 });
   const message = formatIssues(source, [{ path: 'x', message: 'taken', line: 3, column: 5 }]);
   expect(message).toBe('lb.yaml:3:5: taken\n        port: 80\n        ^');

@@ -1,5 +1,5 @@
 // A YAML text with positions: parsed once, so that every later complaint can name a line and a column.
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 
 /** A configuration larger than this is a mistake, or an attack. */
 export const CONFIG_BYTES_MAX = 4 * 1024 * 1024;
@@ -71,7 +71,10 @@ function childOf(source: Source, parent: unknown, segment: string): { key?: unkn
     return pair === undefined ? undefined : { key: pair.key, value: pair.value };
   }
   if (isSeq(node)) {
-    const item = node.items[Number(segment)] as Node | undefined;
+    // A controller may call a list's item by its number, its id or its name.
+    const item = /^\d+$/.test(segment)
+      ? node.items[Number(segment)]
+      : node.items.find((one) => isMap(one) && (one.get('id') === segment || one.get('name') === segment));
     return item === undefined ? undefined : { value: item };
   }
   return undefined;

@@ -1,0 +1,93 @@
+// clb controller: the API, the desired state and its way to the nodes, as a process.
+import { formatHostPort, parseHostPort } from '../address.ts';
+import { defineCommand } from '../command.ts';
+import { CliError, sentenceOf } from '../errors.ts';
+import { createLog } from '../log.ts';
+import { logFlag, runRole, startAll } from '../role.ts';
+
+const blocks = { type: 'array', items: { type: 'string' }, maxItems: 64 } as const;
+
+export const controller = defineCommand({
+  name: 'controller',
+  group: 'roles',
+  summary: 'run the controller: API, desired state, compile, publish',
+  text: [
+    'People and tools use the API key, nodes the join token. The store is one SQLite file; without one the state is kept',
+    'in memory and lost with the process. Nodes keep serving while the controller is away.',
+  ].join('\n'),
+  arguments: [],
+  flags: {
+    listen: {
+      schema: { type: 'string', default: '127.0.0.1:7000', description: 'address to serve on' },
+      value: 'HOST:PORT',
+    },
+    store: {
+      schema: { type: 'string', default: ':memory:', description: 'SQLite file of the desired state' },
+      value: 'FILE',
+    },
+    'join-token': {
+      schema: { type: 'string', minLength: 1, description: 'secret that nodes present' },
+      value: 'TOKEN',
+      env: 'CLB_TOKEN',
+      required: true,
+    },
+    'api-key': {
+      schema: {
+        type: 'array',
+        items: { type: 'string', minLength: 1 },
+        minItems: 1,
+        maxItems: 64,
+        description: 'keys that people and tools present',
+      },
+      value: 'KEY[,KEY]',
+      env: 'CLB_API_KEY',
+      required: true,
+    },
+    'vip-pool': { schema: { ...blocks, description: 'blocks that VIPs are allocated from' }, value: 'CIDR[,CIDR]' },
+    'eip-pool': { schema: { ...blocks, description: 'blocks that EIPs are allocated from' }, value: 'CIDR[,CIDR]' },
+    ...logFlag,
+  },
+  connects: false,
+  examples: ['clb controller --store /var/lib/clb/desired.sqlite --join-token join-me --api-key let-me-in'],
+  async run({ flags }, context) {
+    const listen = parseHostPort(flags.listen, '--listen');
+    const { createController } = await import('@openclb/control');
+    const log = createLog((text) => context.out.log(text), flags.log, context.out.isJson);
+    return runRole(context, {
+      name: 'controller',
+      start: () =>
+        startAll(async (stack) => {
+          const app = await createController({
+            store: flags.store,
+            joinToken: flags['join-token'],
+            apiKeys: flags['api-key'],
+            pools: {
+              ...(flags['vip-pool'] === undefined ? {} : { vip: flags['vip-pool'] }),
+              ...(flags['eip-pool'] === undefined ? {} : { eip: flags['eip-pool'] }),
+            },
+            log: (message, data) => log.info(data ?? {}, message),
+          });
+          stack.add({ close: () => app.close() });
+          const url = await app.listen(listen).catch((error: unknown) => {
+            throw listenError(error, formatHostPort(listen));
+          });
+          return { url };
+        }),
+      ready: ({ url }) => ({
+        facts: { role: 'controller', url, store: flags.store },
+        text: `controller on ${url}, store ${flags.store}`,
+      }),
+    });
+  },
+});
+
+/** Why nobody can listen there, and what would help. */
+export function listenError(error: unknown, where: string): CliError {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  const hints: Record<string, string> = {
+    EADDRINUSE: 'something listens there already: stop it, or choose another port',
+    EADDRNOTAVAIL: 'this machine does not have that address: see `ip address`',
+    EACCES: 'ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one',
+  };
+  return new CliError(`cannot listen on ${where}: ${sentenceOf(error)}`, { hint: hints[code], cause: error });
+}

@@ -1,0 +1,102 @@
+// A proxy as a node of a cluster: layer 7, its own endpoint when it has a device, and the link that brings the image of both.
+import type { Endpoint, Link } from '@openclb/l4';
+import type { Counters, Proxy, TargetHealth } from '@openclb/l7';
+import type { HealthReport, Image, PluginHost, ProxyImage } from '@openclb/model';
+import { certificateSource } from './certificates.ts';
+import { sentenceOf } from './errors.ts';
+import type { Log } from './log.ts';
+import { type Running, startAll } from './role.ts';
+
+export interface ProxyNodeOptions {
+  readonly id: string;
+  readonly controller: { readonly url: string; readonly token: string };
+  /** Keeps the last image and the certificates in use, so that the node serves without a controller. */
+  readonly stateDir?: string;
+  /** Underlay device of the node's own endpoint; absent: targets are reached by plain routing. */
+  readonly device?: string;
+  readonly port?: 'auto' | 'xdp' | 'packet' | 'tun';
+  readonly inside?: 'auto' | 'tun' | 'veth';
+  /** `vips` binds each VIP as an address of this machine; `wildcard` takes VIPs that are routed here (P20). */
+  readonly bind: 'wildcard' | 'vips';
+  /** How long connections may go on after a signal; 10 s by default. */
+  readonly drainMs?: number;
+  readonly plugins: PluginHost;
+  readonly log: Log;
+  onGiveUp?(error: Error): void;
+}
+
+export interface ProxyNode extends Running {
+  readonly link: Link;
+  readonly proxy: Proxy;
+  /** What carries the endpoint's packets, or 'sockets' without one. */
+  readonly port: string;
+}
+
+const HEALTH_EVERY_MS = 5_000;
+
+export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
+  const { id, controller, plugins, log } = options;
+  return startAll(async (stack) => {
+    const [{ createProxy }, { connectLink }] = await Promise.all([import('@openclb/l7'), import('@openclb/l4')]);
+    const endpoint = options.device === undefined ? null : stack.add(await startOwnEndpoint(options, options.device));
+    const certificates = stack.add(await certificateSource(options));
+    const proxy: Proxy = stack.add(
+      await createProxy({
+        bind: options.bind,
+        ...(options.drainMs === undefined ? {} : { limits: { drainMs: options.drainMs } }),
+        certificates: certificates.find,
+        filters: plugins.extensions('filter'),
+        schedulers: plugins.extensions('scheduler'),
+        onHealth: (health) => link?.reportHealth([reportOf(health)]),
+        onError: (source, error) => log.error({ source, reason: sentenceOf(error) }, 'a filter failed'),
+      }),
+    );
+    const port = endpoint?.port ?? 'sockets';
+    let link: Link | null = null;
+    link = stack.add(
+      await connectLink({
+        ...controller,
+        node: id,
+        role: 'proxy',
+        ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
+        log,
+        onImage: (image) => adopt(asProxyImage(image), proxy, endpoint),
+        onCounters: () => ({ ...flatCounters(proxy.counters()), ...endpoint?.counters() }),
+        describe: () => ({ port }),
+      }),
+    );
+    const reporting = setInterval(() => link?.reportHealth(proxy.health().map(reportOf)), HEALTH_EVERY_MS);
+    stack.add({ close: () => Promise.resolve(clearInterval(reporting)) });
+    return { link, proxy, port };
+  });
+}
+
+/** Its image comes inside the proxy's, so it keeps none of its own and needs no link. */
+async function startOwnEndpoint(options: ProxyNodeOptions, device: string): Promise<Endpoint> {
+  const { startEndpoint } = await import('@openclb/l4');
+  const { id, port = 'auto', inside = 'auto', log, onGiveUp } = options;
+  return startEndpoint({ id, device, port, inside, log, ...(onGiveUp === undefined ? {} : { onGiveUp }) });
+}
+
+/** The endpoint first: a listener must not take requests whose targets cannot be reached yet. */
+async function adopt(image: ProxyImage, proxy: Proxy, endpoint: Endpoint | null): Promise<void> {
+  if (endpoint !== null && image.endpoint !== undefined) await endpoint.apply(image.endpoint);
+  await proxy.apply(image);
+}
+
+function asProxyImage(image: Image): ProxyImage {
+  if (image.role !== 'proxy') throw new Error(`this node is a proxy and was sent the image of a ${image.role}`);
+  return image;
+}
+
+function reportOf({ group, target, health }: TargetHealth): HealthReport {
+  return { group, target, state: health };
+}
+
+export function flatCounters({ responses, failures, ...rest }: Counters): Record<string, number> {
+  const flat: Record<string, number> = {};
+  for (const [name, value] of Object.entries(rest)) flat[`proxy.${name}`] = value;
+  for (let digit = 1; digit <= 5; digit++) flat[`proxy.responses.${digit}xx`] = responses[digit] ?? 0;
+  for (const [code, value] of Object.entries(failures)) flat[`proxy.failures.${code}`] = value;
+  return flat;
+}
