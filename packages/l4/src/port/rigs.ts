@@ -31,8 +31,8 @@ export interface Rig {
 
 export type RigOptions = Partial<PortOptions>;
 
-/** One core with room for a port, fresh for each rig. */
-export async function openCore(ports = 1): Promise<Core> {
+/** One core with room for ports, fresh for each rig; a bench brings its own module. */
+export async function openCore(ports = 1, module?: object): Promise<Core> {
   const plan = planMemory({
     flows: 64,
     ports,
@@ -49,6 +49,7 @@ export async function openCore(ports = 1): Promise<Core> {
     plan,
     worker: 0,
     artefact: 'shared',
+    ...(module && { module }),
   });
 }
 
