@@ -11,6 +11,7 @@ export function readCounters(core: Core, path: DataPath): Record<string, number>
     for (const [name, value] of Object.entries(values)) counters[`port${index}.${name}`] = value;
   }
   counters['worker.restarts'] = path.restarts();
+  counters['worker.deaths'] = path.deaths();
   counters['worker.heartbeat'] = path.heartbeat();
   return counters;
 }

@@ -47,6 +47,7 @@ export interface DataPath {
   /** The worker's pulse: changes as long as it lives. */
   heartbeat(): number;
   restarts(): number;
+  deaths(): number;
   /** Makes the worker trap, as a bug in it would. */
   trap(): void;
   close(): Promise<void>;
@@ -126,6 +127,7 @@ export function startDataPath(options: DataPathOptions): DataPath {
     statistics: () => statistics,
     heartbeat: () => Atomics.load(pulse, 0),
     restarts: () => supervisor.restarts,
+    deaths: () => supervisor.deaths,
     trap: () => post({ type: 'trap' }),
     close: supervisor.close,
   };

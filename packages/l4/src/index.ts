@@ -1,4 +1,5 @@
 // The public entry of the layer-4 roles: director, endpoint, the node's end of the link, ports.
+export { type Endpoint, type EndpointOptions, startEndpoint } from './endpoint.ts';
 export { type CachedImage, imageHash, readCachedImage, writeCachedImage } from './image-cache.ts';
 export {
   type Applied,
@@ -20,3 +21,8 @@ export {
 export { startSwitchAnnouncer, type SwitchAnnouncer, type SwitchAnnouncerOptions } from './switch-announcer.ts';
 export { ROUTE_PROTOCOL } from './ip-batch.ts';
 export { HEARTBEAT_PORT } from './heartbeat.ts';
+export { type Announcer, type Director, type DirectorOptions, startDirector } from './director.ts';
+export { unaccounted } from './counters.ts';
+export { type StaticNextHops } from './next-hop.ts';
+export { type PortInfo } from './worker-messages.ts';
+export { PORT_KINDS, type PortKindName } from './port/port.ts';

@@ -22,7 +22,9 @@ export interface SupervisorOptions {
 
 export interface Supervisor {
   post(message: ToWorker): void;
+  /** Workers started after the first one, and workers that died. */
   readonly restarts: number;
+  readonly deaths: number;
   /** The worker takes messages; before that `onStart` is still to come. */
   readonly isReady: boolean;
   /** Stops the worker in an orderly way, or by force after a second. */
@@ -36,7 +38,8 @@ const STOP_MS = 1_000;
 export function superviseWorker(options: SupervisorOptions): Supervisor {
   const { log } = options;
   const entry = options.entry ?? new URL(import.meta.resolve('@openclb/l4/worker'));
-  const deaths: number[] = [];
+  const recent: number[] = [];
+  let deaths = 0;
   let restarts = 0;
   let closing = false;
   let isReady = false;
@@ -62,15 +65,16 @@ export function superviseWorker(options: SupervisorOptions): Supervisor {
     isReady = false;
     options.onDeath();
     const now = performance.now();
-    deaths.push(now);
-    while (deaths[0]! < now - MINUTE_MS) deaths.shift();
-    if (deaths.length >= (options.deathsMax ?? DEATHS_MAX)) {
-      const text = `the packet worker died ${deaths.length} times within a minute, the last time: ${reason}`;
+    deaths++;
+    recent.push(now);
+    while (recent[0]! < now - MINUTE_MS) recent.shift();
+    if (recent.length >= (options.deathsMax ?? DEATHS_MAX)) {
+      const text = `the packet worker died ${recent.length} times within a minute, the last time: ${reason}`;
       log.error({ reason }, text);
       options.onGiveUp(new Error(text));
       return;
     }
-    log.error({ reason, deaths: deaths.length }, 'the packet worker died; its flows are lost, a new one starts');
+    log.error({ reason, deaths }, 'the packet worker died; its flows are lost, a new one starts');
     restarts++;
     worker = launch();
   }
@@ -79,6 +83,9 @@ export function superviseWorker(options: SupervisorOptions): Supervisor {
     post: (message) => worker.postMessage(message),
     get restarts() {
       return restarts;
+    },
+    get deaths() {
+      return deaths;
     },
     get isReady() {
       return isReady;

@@ -101,7 +101,8 @@ export function createWorkerPorts(core: Core, say: (message: FromWorker) => void
     },
     sayStatistics() {
       for (const [index, slot] of slots.entries()) {
-        if (slot !== null) say({ type: 'statistics', index, values: slot.port.statistics() });
+        // Indexes need not be consecutive, and `entries` names the holes as well.
+        if (slot) say({ type: 'statistics', index, values: slot.port.statistics() });
       }
     },
   };

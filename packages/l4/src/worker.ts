@@ -5,6 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { Core } from '@openclb/core-wasm';
 import { WorkerState, limits } from '@openclb/core-wasm/layout';
 import { type BetweenBursts, createBetweenBursts } from './between-bursts.ts';
+import { clock } from './clock.ts';
 import { type FromWorker, type ToWorker, type WorkerStart } from './worker-messages.ts';
 import { type WorkerPorts, createWorkerPorts } from './worker-ports.ts';
 
@@ -13,11 +14,6 @@ const IDLE_MS = 1;
 const STATISTICS_EVERY_MS = 1_000;
 
 type Call = (...values: number[]) => number;
-
-/** Milliseconds that are the same on every thread of the process; wraps like the core's clock. */
-function clock(): number {
-  return (performance.timeOrigin + performance.now()) >>> 0;
-}
 
 /** Runs every port once, a burst each; returns the packets that came. */
 function createRound(role: WorkerStart['role'], core: Core, ports: WorkerPorts, between: BetweenBursts): () => number {

@@ -1,0 +1,96 @@
+// The shared memory of one director and what the main thread writes into it: images, two banks of them, and the health overlay.
+import {
+  Core,
+  ImageWriter,
+  type LinearMemory,
+  type MemoryPlan,
+  type PlanOptions,
+  allocate,
+  createSlots,
+  planMemory,
+} from '@openclb/core-wasm';
+import { Health } from '@openclb/core-wasm/layout';
+import { type DirectorImage } from '@openclb/model';
+import { type SlotNames } from './explain.ts';
+import { type HealthVerdict } from './health-state.ts';
+
+export interface DirectorTables {
+  readonly plan: MemoryPlan;
+  readonly memory: LinearMemory;
+  /** The main thread's view of worker 0: reads counters, takes no packets. */
+  readonly core: Core;
+  readonly names: SlotNames;
+  /** The image that serves. */
+  readonly image: DirectorImage | null;
+  /** Writes the bank that no burst reads, flips, and waits until the worker has adopted it. A throw leaves the last image serving. */
+  write(image: DirectorImage): Promise<void>;
+  setHealth(target: string, verdict: HealthVerdict): void;
+  /** Slot of a target of the image. */
+  targetSlot(id: string): number | undefined;
+}
+
+const FREE_MS_MAX = 2_000;
+const APPLIED_MS_MAX = 1_000;
+const VERDICTS: Readonly<Record<HealthVerdict, number>> = {
+  alive: Health.Alive,
+  dead: Health.Dead,
+  probing: Health.Unknown,
+  unknown: Health.Alive,
+};
+
+export async function createDirectorTables(options: PlanOptions): Promise<DirectorTables> {
+  const plan = planMemory(options);
+  const memory = allocate(plan);
+  const core = await Core.open({ memory, plan, worker: 0, artefact: 'shared' });
+  const slots = createSlots(plan, memory);
+  const writer = new ImageWriter(plan, memory, slots);
+  let image: DirectorImage | null = null;
+  let names = new Map<string, string>();
+
+  const nameOf = (kind: 'listeners' | 'targets' | 'hosts' | 'eips', slot: number): string => {
+    const id = slots[kind].idOf(slot);
+    return id === undefined ? `slot ${slot}` : (names.get(id) ?? id);
+  };
+  return {
+    plan,
+    memory,
+    core,
+    names: {
+      listener: (slot) => nameOf('listeners', slot),
+      target: (slot) => nameOf('targets', slot),
+      host: (slot) => nameOf('hosts', slot),
+      eip: (slot) => nameOf('eips', slot),
+    },
+    get image() {
+      return image;
+    },
+    async write(next) {
+      await until(() => writer.isFree(), FREE_MS_MAX);
+      writer.write(next);
+      image = next;
+      // Names of rows that are gone stay, because flows and traces may still speak of them.
+      names = new Map([...[...names].slice(-NAMES_MAX), ...namesOf(next)]);
+      await until(() => writer.isApplied(), APPLIED_MS_MAX);
+    },
+    setHealth: (target, verdict) => writer.setHealth(target, VERDICTS[verdict]),
+    targetSlot: (id) => slots.targets.slotOf(id),
+  };
+}
+
+const NAMES_MAX = 65_536;
+
+function namesOf(image: DirectorImage): [id: string, name: string][] {
+  const listeners = image.listeners.map((row): [string, string] => [row.id, `${row.name} of ${row.loadBalancer}`]);
+  const targets = image.targets.map((row): [string, string] => [row.id, `${row.name} ${row.address}:${row.port}`]);
+  return [
+    ...listeners,
+    ...targets,
+    ...[...image.hosts, ...image.eips].map((row): [string, string] => [row.id, row.name]),
+  ];
+}
+
+/** Waits for a condition; gives up in silence, because a worker that is being remade adopts the newest bank anyway. */
+async function until(condition: () => boolean, msMax: number): Promise<void> {
+  const end = performance.now() + msMax;
+  while (!condition() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
+}

@@ -1,0 +1,251 @@
+// A director as a whole: one shared memory, one packet worker, one uplink; images from the link, the disk or a call; health, routes,
+// steering, watchdog, explain and counters. Composition only: each part is a file of its own. The only owner of a logger here besides the cli.
+import { channel } from 'node:diagnostics_channel';
+import { type PlanOptions } from '@openclb/core-wasm';
+import { type DirectorImage, type ExplainAnswer, type ExplainQuery } from '@openclb/model';
+import { pino } from 'pino';
+import { readCounters } from './counters.ts';
+import { type DataPath, startDataPath } from './data-path.ts';
+import { type DirectorTables, createDirectorTables } from './director-tables.ts';
+import { type Explainer, createExplainer } from './explain.ts';
+import { type Health, startHealth } from './health.ts';
+import { HeartbeatStatus } from './heartbeat.ts';
+import { type Applied, type ImageKeeper, createImageKeeper, formatGeneration } from './image-keeper.ts';
+import { type KernelGuard, createKernelGuard } from './kernel-guard.ts';
+import { type Link, connectLink } from './link.ts';
+import { type Log } from './log.ts';
+import { type NextHops, type StaticNextHops, startNextHops } from './next-hop.ts';
+import { ourAddresses } from './ours.ts';
+import { type PortKindName } from './port/port.ts';
+import { type ProbePacket } from './probe.ts';
+import { watchPulse } from './watchdog.ts';
+import { type PortInfo, type SlottedProbe } from './worker-messages.ts';
+
+export interface DirectorOptions {
+  /** Node id, as the controller knows it. */
+  readonly id: string;
+  /** Where images come from; without it, from `image`, `apply` and the disk. */
+  readonly controller?: { readonly url: string; readonly token: string };
+  readonly image?: DirectorImage;
+  /** Keeps the last image and the last health verdicts. */
+  readonly stateDir?: string;
+  /** The uplink; a label on a memory port. */
+  readonly device: string;
+  /** `auto` takes the first that works of xdp, packet and tun. */
+  readonly port: 'auto' | PortKindName;
+  readonly workers?: 1;
+  /** Most flows at one time; 1,048,576 by default. */
+  readonly flows?: number;
+  /** Other sizes of the memory plan. */
+  readonly plan?: PlanOptions;
+  readonly log?: Log;
+  /** Memory port: frames that left. */
+  onFrame?(frame: Uint8Array): void;
+  /** Next hops without a kernel to ask: memory ports and tests. */
+  readonly nextHops?: StaticNextHops;
+  /** What a routing daemon must be told; the static announcer asks the workers itself (P35). */
+  readonly announcer?: Announcer;
+  /** The worker has died too often: the director is of no use any more. */
+  onGiveUp?(error: Error): void;
+}
+
+export interface Announcer {
+  announce(image: DirectorImage): void | Promise<void>;
+  withdraw(): void | Promise<void>;
+}
+
+export interface Director {
+  readonly id: string;
+  /** What carries the packets: xdp, packet, tun, memory. */
+  readonly port: PortKindName;
+  readonly portInfo: PortInfo;
+  readonly applied: Applied | null;
+  readonly isAlive: boolean;
+  apply(image: DirectorImage): Promise<void>;
+  explain(query: ExplainQuery): Promise<ExplainAnswer>;
+  counters(): Record<string, number>;
+  health(): ReturnType<Health['reports']>;
+  /** Memory port: frames that arrive. */
+  deliver(frames: readonly Uint8Array[]): void;
+  /** Takes no new flows from here on: VIPs are withdrawn, tunnel addresses stay (P2). */
+  drain(): Promise<void>;
+  /** Makes the packet worker die as a bug in it would: for drills. */
+  trapWorker(): void;
+  close(): Promise<void>;
+}
+
+const UPLINK = 0;
+const GENERATION_APPLIED = channel('openclb:l4:generation-applied');
+const WORKER_RESTARTED = channel('openclb:l4:worker-restarted');
+const HEALTH_CHANGED = channel('openclb:l4:health-changed');
+const REPORT_EVERY_MS = 5_000;
+
+/** Everything that one running director is made of. */
+interface Parts {
+  readonly options: DirectorOptions;
+  readonly log: Log;
+  readonly tables: DirectorTables;
+  readonly path: DataPath;
+  readonly health: Health;
+  readonly nextHops: NextHops;
+  readonly guard: KernelGuard | null;
+}
+
+export async function startDirector(options: DirectorOptions): Promise<Director> {
+  const log: Log = options.log ?? pino({ name: `director ${options.id}` });
+  const tables = await createDirectorTables({
+    ports: 1,
+    ...(options.flows === undefined ? {} : { flows: options.flows }),
+    ...options.plan,
+  });
+  let health: Health | null = null;
+  let nextHops: NextHops | null = null;
+  let onHealth = (): void => {};
+  const path = startDataPath({
+    role: 'director',
+    plan: tables.plan,
+    memory: tables.memory,
+    log,
+    onPort: (port) => nextHops?.setPort(port),
+    onPunted: (packets) => health?.take(packets.map((one) => one.packet)),
+    onSent: (_index, frames) => frames.forEach((frame) => options.onFrame?.(frame)),
+    onDeath: () => WORKER_RESTARTED.publish({ node: options.id }),
+    onGiveUp: (error) => options.onGiveUp?.(error),
+  });
+  try {
+    const { device, port: kind } = options;
+    const port = await path.openPort({ index: UPLINK, kind, device, silence: true });
+    log.info(
+      { port: port.kind, detail: port.detail, device: port.device, refused: port.refused },
+      `packets are carried by ${port.kind}`,
+    );
+    nextHops = startNextHops({
+      tables,
+      port,
+      log,
+      ...(options.nextHops === undefined ? {} : { fixed: options.nextHops }),
+    });
+    const guard = port.kind === 'xdp' || port.kind === 'packet' ? await createKernelGuard({ log }) : null;
+    health = await startHealth({
+      node: options.id,
+      stateDir: options.stateDir,
+      log,
+      emit: (probes) => path.probe(slotted(tables, probes)),
+      overlay: tables.setHealth,
+      onChange: () => onHealth(),
+    });
+    const parts = { options, log, tables, path, health, nextHops, guard };
+    const { director, reportHealth } = await serve(parts, port);
+    onHealth = reportHealth;
+    reportHealth();
+    return director;
+  } catch (error) {
+    nextHops?.close();
+    await health?.close();
+    await path.close();
+    throw error;
+  }
+}
+
+/** Connects what is there with where images come from. */
+async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director; reportHealth: () => void }> {
+  const { options, log, tables, path, health, nextHops } = parts;
+  const explainer = await createExplainer({ node: options.id, ...tables });
+  const keeper = createImageKeeper({
+    node: options.id,
+    role: 'director',
+    stateDir: options.stateDir,
+    log,
+    onImage: (image) => adopt(parts, image as DirectorImage),
+  });
+  const watchdog = watchPulse(path.heartbeat, (isAlive) => {
+    log.error({ isAlive }, isAlive ? 'the data path is back' : 'the data path has stopped: withdrawing');
+    void (isAlive ? announce(parts) : options.announcer?.withdraw());
+  });
+  await keeper.load();
+  if (options.image !== undefined) await keeper.apply(options.image);
+  const link =
+    options.controller === undefined ? null : await connect(parts, options.controller, keeper, explainer, port);
+  const reportHealth = (): void => {
+    const reports = health.reports();
+    link?.reportHealth(reports);
+    HEALTH_CHANGED.publish({ node: options.id, reports });
+  };
+  // Again and again, because a controller that has restarted knows nothing of it (B10).
+  const reporter = setInterval(() => link?.reportHealth(health.reports()), REPORT_EVERY_MS);
+  const director: Director = {
+    id: options.id,
+    port: port.kind,
+    portInfo: port,
+    get applied() {
+      return keeper.applied;
+    },
+    get isAlive() {
+      return watchdog.isAlive;
+    },
+    apply: (image) => keeper.apply(image),
+    explain: async (query) => explainer.explain(query, keeper.applied?.generation),
+    counters: () => readCounters(tables.core, path),
+    health: health.reports,
+    deliver: (frames) => path.deliver(UPLINK, frames),
+    async drain() {
+      path.setStatus(HeartbeatStatus.Draining);
+      await options.announcer?.withdraw();
+    },
+    trapWorker: () => path.trap(),
+    async close() {
+      clearInterval(reporter);
+      watchdog.close();
+      await link?.close();
+      await keeper.idle();
+      await options.announcer?.withdraw();
+      nextHops.close();
+      await health.close();
+      await path.close();
+      await parts.guard?.close();
+    },
+  };
+  return { director, reportHealth };
+}
+
+function slotted(tables: DirectorTables, probes: readonly ProbePacket[]): SlottedProbe[] {
+  return probes.flatMap(({ target, packet }) => {
+    const slot = tables.targetSlot(target);
+    return slot === undefined ? [] : [{ slot, packet }];
+  });
+}
+
+/** One image, from its tables to the last route; a throw before the tables have flipped refuses it. */
+async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
+  const { options, path, tables, guard, health } = parts;
+  await tables.write(image);
+  const ours = ourAddresses(image);
+  path.steer(UPLINK, ours);
+  await guard?.set(ours);
+  health.configure(image);
+  await announce(parts);
+  GENERATION_APPLIED.publish({ node: options.id, generation: formatGeneration(image.generation) });
+}
+
+async function announce({ options, tables }: Parts): Promise<void> {
+  if (tables.image !== null) await options.announcer?.announce(tables.image);
+}
+
+function connect(
+  { options, log, tables, path }: Parts,
+  controller: { readonly url: string; readonly token: string },
+  keeper: ImageKeeper,
+  explainer: Explainer,
+  port: PortInfo,
+): Promise<Link> {
+  return connectLink({
+    ...controller,
+    node: options.id,
+    role: 'director',
+    log,
+    keeper,
+    describe: () => ({ port: port.detail }),
+    onExplain: (query) => explainer.explain(query, keeper.applied?.generation),
+    onCounters: () => readCounters(tables.core, path),
+  });
+}
