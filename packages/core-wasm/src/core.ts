@@ -13,10 +13,13 @@
 //                            const kicks = core.transmit(n);                      // Forward → the ports' rings; bit p: kick port p
 //                            …look at verdict Punt and Held in the records…       // copy what is to be kept: chunks go back next
 //                            core.recycle(n); core.expireFlows(nowMs); core.takeUnresolved(); }
+//   probes        n = core.craftProbes([{ targetSlot, ...ProbePacket }], nowMs); core.transmit(n); kick; core.recycle(n);
+//                 replies are punted with Reason.Probe: core.currentPacket(index) is the inner IP packet, core.currentNet(index) its net
 //   own frames    n = core.inject([ipPacket, …]); core.emitBurst(n, nowMs); core.transmit(n); core.recycle(n);
 //                 (complete IP packets, such as held ones and probes: `emit` looks up the next hop and adds the link header)
 // A memory is never grown, so views stay valid for the life of the process.
 import { LAYOUT_HASH, PacketRecord, WorkerState, limits, reasonEnum } from '../layout/index.ts';
+import { buildProbe, type ProbePacket } from './probe.ts';
 import type { LinearMemory, MemoryPlan, WorkerPlan } from './plan.ts';
 
 export type Artefact = 'plain' | 'shared' | 'check' | 'trace';
@@ -144,6 +147,33 @@ export class Core {
   /** The frame from its (outermost) IP header on; of a Held or Punt packet this is the complete IP packet. */
   ipPacket(index: number): Uint8Array {
     return this.frame(index).subarray(this.view.getUint16(this.record(index) + PacketRecord.at.l2Bytes, true));
+  }
+
+  /** The current IP packet of a record: of a packet out of a tunnel the inner one, as a probe's reply is. In place, until `recycle`. */
+  currentPacket(index: number): Uint8Array {
+    const record = this.record(index);
+    const address = this.worker.slab + this.view.getUint32(record + PacketRecord.at.address, true);
+    const from = this.view.getUint16(record + PacketRecord.at.l3, true);
+    return this.bytes.subarray(address + from, address + this.view.getUint32(record + PacketRecord.at.l3End, true));
+  }
+
+  /** Net of the current packet: the GRE key it came with, or 0. */
+  currentNet(index: number): number {
+    return this.view.getUint32(this.record(index) + PacketRecord.at.net, true);
+  }
+
+  /** Probes in the tunnels of their targets, ready to be transmitted. Those without a way out have the verdict Drop or Held. */
+  craftProbes(probes: readonly (ProbePacket & { readonly targetSlot: number })[], nowMs: number): number {
+    const count = this.inject(probes.map(buildProbe));
+    for (let index = 0; index < count; index++) {
+      this.view.setUint32(
+        this.record(index) + PacketRecord.at.targetSlot,
+        probes[index]?.targetSlot ?? limits.NONE,
+        true,
+      );
+    }
+    this.call('probeBurst', count, nowMs);
+    return count;
   }
 
   /** Copies frames into chunks that no port owns and writes their records. Returns how many fitted (BURST_MAX, injectChunks). */

@@ -9,6 +9,7 @@ export {
   type EndpointEntry,
   type EndpointTables,
 } from './endpoint.ts';
+export { explain, type ExplainNames, type ExplainedStep, type Explanation } from './explain.ts';
 export { hashText, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
 export { ImageWriter, type DirectorTables, type GroupInput, type ListenerInput, type TargetInput } from './image.ts';
 export { NextHopTable, type AddressLike, type PortSettings } from './next-hop.ts';
@@ -22,3 +23,4 @@ export {
   type WorkerPlan,
 } from './plan.ts';
 export { SlotAllocator, createSlots, type SlotOptions, type Slots } from './slots.ts';
+export { buildProbe, type ProbePacket } from './probe.ts';

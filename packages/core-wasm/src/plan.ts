@@ -206,7 +206,8 @@ function planWorker(space: Space, sizes: Required<PlanOptions>, worker: number):
     ...planCounters(space, sizes),
     worker,
     readOnly: 0,
-    flows: space.take(sizes.flows * FlowEntry.bytes),
+    // One more than there are: the explaining instance prepares the flow that it never makes in the last one.
+    flows: space.take((sizes.flows + 1) * FlowEntry.bytes),
     flowsMax: sizes.flows,
     flowIndex: space.take(flowIndexSlots * 4),
     flowIndexSlots,

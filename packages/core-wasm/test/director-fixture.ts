@@ -40,7 +40,14 @@ export const SWITCH_MAC = '02:10:00:00:00:fe';
 export const id = (text: string): string => Buffer.from(text).toString('hex').padEnd(16, '0').slice(0, 16);
 
 const check = { type: 'tcp' };
-const target = (name: string, net: number, address: string, port: number, encapsulation: 'gre' | 'ipip' | 'none' | 'l2', host: string | null) => ({
+const target = (
+  name: string,
+  net: number,
+  address: string,
+  port: number,
+  encapsulation: 'gre' | 'ipip' | 'none' | 'l2',
+  host: string | null,
+) => ({
   id: id(name),
   net,
   address,
@@ -49,7 +56,13 @@ const target = (name: string, net: number, address: string, port: number, encaps
   host: host === null ? null : id(host),
 });
 
-const listener = (name: string, vip: string, vport: number, group: string, more: Partial<DirectorTables['listeners'][number]> = {}) => ({
+const listener = (
+  name: string,
+  vip: string,
+  vport: number,
+  group: string,
+  more: Partial<DirectorTables['listeners'][number]> = {},
+) => ({
   id: id(name),
   net: 0,
   vip,
@@ -101,7 +114,10 @@ export const TABLES: DirectorTables = {
   ],
   groups: [
     group('ga1', [['a1', 1]]),
-    group('gboth', [['a1', 1], ['a2', 3]]),
+    group('gboth', [
+      ['a1', 1],
+      ['a2', 3],
+    ]),
     group('gserver', [['server', 1]]),
     group('gproxy', [['proxy', 1]]),
     group('gtun', [['tun', 1]]),
@@ -160,7 +176,17 @@ export interface DirectorFixtureOptions {
   readonly withoutNeighbour?: boolean;
 }
 
-export const SMALL: PlanOptions = { flows: 4096, ports: 1, portChunks: 64, listeners: 64, targets: 64, groups: 64, hosts: 64, eips: 64, maglevSlots: 65536 };
+export const SMALL: PlanOptions = {
+  flows: 4096,
+  ports: 1,
+  portChunks: 64,
+  listeners: 64,
+  targets: 64,
+  groups: 64,
+  hosts: 64,
+  eips: 64,
+  maglevSlots: 65536,
+};
 const mac = (text: string): Uint8Array => Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
 
 export async function director(options: DirectorFixtureOptions = {}): Promise<DirectorUnderTest> {
@@ -191,11 +217,26 @@ export async function director(options: DirectorFixtureOptions = {}): Promise<Di
     core.forwardBurst(1, nowMs);
     return outcome(core, 0);
   };
-  return { core, plan, memory, slots, writer, hops, apply, send, receive: (packet, nowMs) => send(ethernet(SWITCH_MAC, DIRECTOR_MAC, packet), nowMs) };
+  return {
+    core,
+    plan,
+    memory,
+    slots,
+    writer,
+    hops,
+    apply,
+    send,
+    receive: (packet, nowMs) => send(ethernet(SWITCH_MAC, DIRECTOR_MAC, packet), nowMs),
+  };
 }
 
 export function outcome(core: Core, index: number): Outcome {
-  return { verdict: nameOf(verdictEnum, core.verdict(index)), reason: nameOf(reasonEnum, core.reason(index)), frame: Buffer.from(core.frame(index)) };
+  return {
+    verdict: nameOf(verdictEnum, core.verdict(index)),
+    reason: nameOf(reasonEnum, core.reason(index)),
+    frame: Buffer.from(core.frame(index)),
+  };
 }
 
-export const targetSlot = (core: Core, index: number): number => core.view.getUint32(core.record(index) + PacketRecord.at.targetSlot, true);
+export const targetSlot = (core: Core, index: number): number =>
+  core.view.getUint32(core.record(index) + PacketRecord.at.targetSlot, true);

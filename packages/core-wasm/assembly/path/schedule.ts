@@ -1,6 +1,6 @@
 // schedule: the target of a new flow. Maglev over the configured targets with health as an overlay (P12), or smooth wrr (P13).
 import { GroupRow, MAGLEV_RETRIES, NONE, PacketRecord, Reason, Scheduler, Step } from '../layout.gen';
-import { bank, maglev, worker, wrr } from '../memory';
+import { bank, health, maglev, worker, wrr } from '../memory';
 import { hashSchedule, mix } from '../table/hash';
 import { groupAt, isUsable, listenerAt, memberAt, targetAt } from '../table/rows';
 import { drop } from '../verdict';
@@ -30,7 +30,7 @@ export function schedule(packet: PacketRecord): bool {
     Step.Schedule,
     packet.targetSlot,
     packet.maglevSlot,
-    targetAt(packet.targetSlot).flags,
+    load<u8>(health + <usize>packet.targetSlot),
     listener.scheduler,
   );
   return true;

@@ -1,6 +1,6 @@
 // The flip (P11): the main thread writes the standby bank and raises the generation word; a worker adopts it between bursts and
 // acknowledges. A bank is rewritten only when every worker has left it.
-import { ControlBlock, WorkerState } from '../layout.gen';
+import { ControlBlock, WorkerMap, WorkerState } from '../layout.gen';
 import { control, map, readOnly, setBank, state, wrr } from '../memory';
 
 /** Takes the newest bank. Returns its generation; 0 before the first image. */
@@ -12,6 +12,14 @@ export function adopt(): u32 {
     if (newest != state.adopted) memory.fill(wrr, 0, <usize>map.membersMax << 2);
     atomic.store<u32>(changetype<usize>(state), newest, offsetof<WorkerState>('adopted'));
   }
+  if (readOnly) shareKeys();
   state.heartbeat += 1;
   return newest;
+}
+
+/** The explaining instance looks flows up that the first worker has hashed. */
+function shareKeys(): void {
+  const first = WorkerState.at(WorkerMap.at(map.workerMaps).state);
+  state.sipKey0 = first.sipKey0;
+  state.sipKey1 = first.sipKey1;
 }
