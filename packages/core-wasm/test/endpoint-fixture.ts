@@ -6,24 +6,13 @@ import {
   type EndpointEntry,
   type EndpointTables,
   EndpointWriter,
+  NextHopTable,
   allocate,
   endpointTableBytes,
   planMemory,
   returnMemoryBytes,
 } from '../src/index.ts';
-import {
-  LinkKind,
-  NeighbourRow,
-  NextHopTable,
-  PacketRecord,
-  PortRow,
-  Reason,
-  RouteRow,
-  Verdict,
-  nameOf,
-  reasonEnum,
-  verdictEnum,
-} from '../layout/index.ts';
+import { PacketRecord, Reason, Verdict, nameOf, reasonEnum, verdictEnum } from '../layout/index.ts';
 import { addressBytes, ethernet } from '../../../tools/testkit/build.ts';
 
 export const HOST1 = '10.255.0.11';
@@ -141,8 +130,7 @@ export async function endpoint(options: EndpointFixtureOptions = {}): Promise<En
   const core = await Core.open({ memory, plan, worker: 0, artefact: options.artefact ?? 'shared' });
   // Entries of the test come first: the first row of a key counts.
   const tables = { ...DEFAULT_TABLES, ...options.tables, entries: [...(options.entries ?? []), ...DEFAULT_ENTRIES] };
-  writePorts(core, options);
-  writeNextHops(core);
+  writeNextHops(core, options);
   const writer = new EndpointWriter(plan, memory);
   if (options.withoutImage !== true) writer.write(tables);
   return { core, writer, tables, send: (port, frame, nowMs = 1000) => send(core, port, frame, nowMs) };
@@ -159,43 +147,17 @@ function send(core: Core, port: number, frame: Buffer, nowMs: number): Outcome {
   };
 }
 
-function writePorts(core: Core, options: EndpointFixtureOptions): void {
-  const rows = [
-    { mac: UPLINK_MAC, mtu: options.uplinkMtu ?? UPLINK_MTU },
-    ...VMS.map(() => ({ mac: '02:fe:00:00:00:01', mtu: 1500 })),
-    { mac: INSIDE_MAC, mtu: 1500 },
-  ];
-  for (const [index, row] of rows.entries()) {
-    const at = core.plan.map.portRows + index * PortRow.bytes;
-    const isIp = index === INSIDE_PORT && options.insideLink !== 'ethernet';
-    core.bytes.set(mac(row.mac), at + PortRow.at.mac);
-    core.view.setUint16(at + PortRow.at.kind, isIp ? LinkKind.Ip : LinkKind.Ethernet, true);
-    core.view.setUint32(at + PortRow.at.mtu, row.mtu, true);
+/** The ports, and a default route of both families through the switch, whose link address is known. */
+function writeNextHops(core: Core, options: EndpointFixtureOptions): void {
+  const hops = new NextHopTable(core.plan, core.memory);
+  hops.setPort(0, { mac: mac(UPLINK_MAC), mtu: options.uplinkMtu ?? UPLINK_MTU, kind: 'ethernet' });
+  for (const { port } of VMS) hops.setPort(port, { mac: mac('02:fe:00:00:00:01'), mtu: 1500, kind: 'ethernet' });
+  hops.setPort(INSIDE_PORT, { mac: mac(INSIDE_MAC), mtu: 1500, kind: options.insideLink ?? 'ip' });
+  for (const [prefix, gateway] of [
+    ['0.0.0.0', '10.255.0.254'],
+    ['::', '2001:db8:ff::fe'],
+  ] as const) {
+    hops.setRoute(prefix, 0, gateway, 0);
+    hops.setNeighbour(gateway, mac(SWITCH_MAC), 0);
   }
-}
-
-/** A default route of both families through the switch, whose link address is known. */
-function writeNextHops(core: Core): void {
-  const gateways = [bytes16('10.255.0.254'), bytes16('2001:db8:ff::fe')];
-  const { map } = core.plan;
-  core.view.setUint32(map.nextHops + NextHopTable.at.routes, gateways.length, true);
-  for (const [index, gateway] of gateways.entries()) {
-    const route = map.routes + index * RouteRow.bytes;
-    core.bytes.set(gateway, route + RouteRow.at.gateway);
-    if (index === 0) core.bytes.set(bytes16('0.0.0.0').subarray(0, 12), route + RouteRow.at.prefix);
-    if (index === 0) core.bytes.fill(0xff, route + RouteRow.at.mask, route + RouteRow.at.mask + 12);
-    const neighbour = map.neighbours + hashNeighbour(gateway) * NeighbourRow.bytes;
-    core.bytes.set(gateway, neighbour + NeighbourRow.at.address);
-    core.bytes.set(mac(SWITCH_MAC), neighbour + NeighbourRow.at.mac);
-    core.view.setUint32(neighbour + NeighbourRow.at.flags, 1, true);
-  }
-}
-
-/** As assembly/table/next-hop.ts; two rows never meet here. */
-function hashNeighbour(address: Uint8Array): number {
-  const word = new DataView(address.buffer, address.byteOffset, 16);
-  const factors = [0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f];
-  const sum = factors.reduce((all, factor, index) => (all + Math.imul(word.getUint32(index * 4, true), factor)) | 0, 0);
-  const mixed = Math.imul(sum ^ (sum >>> 16), 0x85ebca6b);
-  return ((mixed ^ (mixed >>> 13)) >>> 0) & 4095;
 }

@@ -135,7 +135,8 @@ function deliverToMachine(packet: PacketRecord, isDirector: bool): bool {
   if (!isDirector) return drop(packet, Reason.SourceElsewhere);
   if (isKnown(EndpointKind.LocalVip, packet.destination)) return deliverInside(packet);
   // A probe asks the proxy itself (P24); its kernel answers to the probe address without any tunnel.
-  if (packet.tunnelKey == 0 && isGre(packet) && isKnown(EndpointKind.Underlay, packet.destination)) return deliverInside(packet);
+  if (packet.tunnelKey == 0 && isGre(packet) && isKnown(EndpointKind.Underlay, packet.destination))
+    return deliverInside(packet);
   if (!isKnown(EndpointKind.Physical, packet.destination)) return drop(packet, Reason.UnknownVm);
   remember(packet);
   return deliverInside(packet);

@@ -22,8 +22,6 @@ const ERROR_TTL: u32 = 64;
 export function tooBig(packet: PacketRecord, mtu: u32): bool {
   const isError = lookupProtocol(packet) != <u32>packet.protocol;
   if (isError) return drop(packet, Reason.TooBig);
-  if (packet.family == 4 && !Ipv4.at(slab + packet.address + packet.l3).dontFragment)
-    return drop(packet, Reason.TooBig);
   if (!takeErrorToken()) return drop(packet, Reason.ErrorLimited);
   const header = packet.family == 4 ? IPV4_BYTES + ICMPV4_BYTES : IPV6_BYTES + ICMPV6_BYTES;
   if (headroomOf(packet) < header) return drop(packet, Reason.NoHeadroom);

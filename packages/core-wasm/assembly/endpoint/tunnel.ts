@@ -2,10 +2,21 @@
 // Larger than the tunnel takes: packet-too-big from the gateway; SYNs are clamped so that TCP never gets there.
 import { PacketFlag, PacketRecord, Reason, UPLINK } from '../layout.gen';
 import { slab } from '../memory';
+import { send as sendCopy } from '../port/port';
 import { isZero } from '../table/rows';
 import { drop } from '../verdict';
 import { GRE_BYTES, Gre } from '../wire/gre';
-import { IPV4_BYTES, Ipv4, PROTOCOL_GRE, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_TCP, isMapped } from '../wire/ipv4';
+import {
+  IPV4_BYTES,
+  Ipv4,
+  MORE_FRAGMENTS,
+  OFFSET_MASK,
+  PROTOCOL_GRE,
+  PROTOCOL_IPIP,
+  PROTOCOL_IPV6,
+  PROTOCOL_TCP,
+  isMapped,
+} from '../wire/ipv4';
 import { IPV6_BYTES, Ipv6, copyAddress } from '../wire/ipv6';
 import { TCP_SYN, Tcp } from '../wire/tcp';
 import { bank } from './bank';
@@ -29,15 +40,21 @@ export function sendIpip(packet: PacketRecord, outer: usize): bool {
 }
 
 function send(packet: PacketRecord, outer: usize, isGre: bool): bool {
-  const overhead = overheadOf(outer, isGre);
-  const limit = mtuOf(UPLINK) - overhead;
-  const innerBytes = packet.l3End - <u32>packet.l3;
-  if (innerBytes > limit) return tooBig(packet, limit);
+  const limit = mtuOf(UPLINK) - overheadOf(outer, isGre);
+  if (packet.l3End - <u32>packet.l3 > limit) {
+    return mayBeFragmented(packet) ? sendFragments(packet, outer, isGre, limit) : tooBig(packet, limit);
+  }
   clampSyn(packet, limit);
+  return wrap(packet, outer, isGre);
+}
+
+/** Outer headers, then the next hop. `outer` may point into the return memory or a row; both outlive this packet. */
+function wrap(packet: PacketRecord, outer: usize, isGre: bool): bool {
+  const overhead = overheadOf(outer, isGre);
+  const innerBytes = packet.l3End - <u32>packet.l3;
   const underlay = isMapped(outer) ? bank.underlay4 : bank.underlay6;
   if (isZero(underlay)) return drop(packet, Reason.NoHost);
   if (!takeRoom(packet, overhead)) return drop(packet, Reason.NoHeadroom);
-  // `outer` may point into the return memory or a row; both outlive this packet.
   copyAddress(packet.outerSource, underlay);
   copyAddress(packet.outerDestination, outer);
   const inner = slab + packet.address + overhead;
@@ -47,6 +64,38 @@ function send(packet: PacketRecord, outer: usize, isGre: bool): bool {
   if (isGre) writeGre(packet, inner - GRE_BYTES);
   packet.flags |= <u16>PacketFlag.Encapsulated;
   return emit(packet, packet.outerDestination);
+}
+
+function mayBeFragmented(packet: PacketRecord): bool {
+  return packet.family == 4 && !Ipv4.at(slab + packet.address + packet.l3).dontFragment;
+}
+
+/** RFC 791: the inner packet is cut in two, never the outer one (P14). The first part leaves as a copy, the record becomes the second. */
+function sendFragments(packet: PacketRecord, outer: usize, isGre: bool, limit: u32): bool {
+  const start = packet.address + <u32>packet.l3;
+  const ip = Ipv4.at(slab + start);
+  const header = ip.headerBytes;
+  const first = (limit - header) & ~7;
+  const rest = ip.totalLength - header - first;
+  if (header + rest > limit) return drop(packet, Reason.TooBig);
+  const field = ip.fragmentField;
+  cut(ip, header + first, field | MORE_FRAGMENTS);
+  packet.l3End = <u32>packet.l3 + header + first;
+  if (!wrap(packet, outer, isGre)) return false;
+  if (!sendCopy(packet.portOut, slab + packet.address, packet.length)) return drop(packet, Reason.TooBig);
+  // The header of the first part goes in front of the rest, over what the copy has taken along.
+  memory.copy(slab + start + first, slab + start, header);
+  cut(Ipv4.at(slab + start + first), header + rest, (field & ~OFFSET_MASK) | ((field & OFFSET_MASK) + (first >> 3)));
+  packet.address = start + first;
+  packet.l3 = 0;
+  packet.l3End = header + rest;
+  return wrap(packet, outer, isGre);
+}
+
+function cut(ip: Ipv4, totalLength: u32, fragmentField: u32): void {
+  ip.setTotalLength(totalLength);
+  ip.setFragmentField(fragmentField);
+  ip.setChecksum();
 }
 
 export function overheadOf(outer: usize, isGre: bool): u32 {

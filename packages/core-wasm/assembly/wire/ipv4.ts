@@ -11,9 +11,9 @@ const PROTOCOL: usize = 9;
 const CHECKSUM: usize = 10;
 const SOURCE: usize = 12;
 const DESTINATION: usize = 16;
-const MORE_FRAGMENTS: u32 = 0x2000;
+export const MORE_FRAGMENTS: u32 = 0x2000;
 const DONT_FRAGMENT: u32 = 0x4000;
-const OFFSET_MASK: u32 = 0x1fff;
+export const OFFSET_MASK: u32 = 0x1fff;
 /** The twelve bytes in front of an IPv4 address that is written as an IPv6 one: ::ffff:0:0/96. */
 const MAPPED_PREFIX: u32 = 0xffff0000;
 

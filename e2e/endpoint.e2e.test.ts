@@ -1,0 +1,234 @@
+// Endpoints alone, between kernels that none of our code wrote: VMs of two VPCs with equal addresses on two hosts (P7), a proxy node
+// whose kernel reaches VMs by source address (P21) over either kind of inside device, and what happens to packets that are too large.
+import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { startAgent, startServer, vmAnswer } from '../apps/demo/src/agent.ts';
+import type { Agent } from '../apps/demo/src/agent.ts';
+import { patternBytes } from '../apps/demo/src/vm.ts';
+import {
+  askIp,
+  createNetwork,
+  isAlive,
+  readInside,
+  removeNetwork,
+  startIn,
+  stop,
+  waitReady,
+} from '../tools/testkit/index.ts';
+import type { Network, Running } from '../tools/testkit/index.ts';
+import type { EndpointImage } from '@openclb/model';
+import { inNamespaces } from './suite.ts';
+
+const HOSTS = { h1: '10.9.0.1', h2: '10.9.0.2', px: '10.9.0.3' } as const;
+type Host = keyof typeof HOSTS;
+const VMS = [
+  { name: 'a1', net: 100, host: 'h1', v4: '10.0.0.2', v6: 'fd00::2', mac: '0a:00:00:00:0a:01' },
+  { name: 'a2', net: 100, host: 'h2', v4: '10.0.0.3', v6: 'fd00::3', mac: '0a:00:00:00:0a:02' },
+  { name: 'a3', net: 100, host: 'h1', v4: '10.0.0.4', v6: 'fd00::4', mac: '0a:00:00:00:0a:03' },
+  // The addresses of a1 and a2 once more, on the other hosts, in another VPC. b2 has the address of the proxy node as well.
+  { name: 'b1', net: 200, host: 'h2', v4: '10.0.0.2', v6: 'fd00::2', mac: '0a:00:00:00:0b:01' },
+  { name: 'b2', net: 200, host: 'h1', v4: '10.9.0.3', v6: 'fd00::3', mac: '0a:00:00:00:0b:02' },
+] as const;
+const SOURCES = { 100: '100.112.0.1', 200: '100.112.0.2' } as const;
+const BODY_BYTES = 2_000_000;
+const BODY_HASH = createHash('sha256').update(patternBytes(BODY_BYTES)).digest('hex');
+const UNDERLAY_MTU = 1500;
+
+function imageOf(host: Host): EndpointImage {
+  const here = VMS.filter((vm) => vm.host === host);
+  const nets = host === 'px' ? [100, 200] : here.map(({ net }) => net);
+  return {
+    role: 'endpoint',
+    generation: { revision: 1, compiler: 1 },
+    self: { id: host, underlay: { v4: HOSTS[host] } },
+    tunnels: [{ node: 'ld1', worker: 0, v4: '10.8.0.1' }],
+    anycast: { v4: '10.8.0.99' },
+    trusted: Object.values(HOSTS).filter((address) => address !== HOSTS[host]),
+    vms: here.map(({ name, net, v4, v6, mac }) => ({
+      id: name,
+      net,
+      addresses: [v4, v6],
+      mac,
+      device: `tap-${name}`,
+      eips: [],
+    })),
+    physical: [],
+    map: VMS.filter(({ net }) => nets.includes(net)).flatMap(({ net, v4, v6, host: place }) =>
+      [v4, v6].map((address) => ({ net, address, host: HOSTS[place] })),
+    ),
+    registered: [],
+    internalVips: [],
+    sources: host === 'px' ? Object.entries(SOURCES).map(([net, v4]) => ({ net: Number(net), v4 })) : [],
+    localVips: host === 'px' ? ['203.0.113.40'] : [],
+  };
+}
+
+function makeNetwork(): Network {
+  return createNetwork(
+    {
+      namespaces: [
+        {
+          name: 'switch',
+          commands: [
+            'link add br0 type bridge',
+            ...Object.keys(HOSTS).map((host) => `link set ${host} master br0`),
+            'link set br0 up',
+          ],
+        },
+        ...Object.entries(HOSTS).map(([name, address]) => ({ name, commands: [`addr add ${address}/24 dev eth0`] })),
+        ...VMS.map((vm) => ({
+          name: vm.name,
+          commands: [
+            `addr add ${vm.v4}/24 dev eth0`,
+            `addr add ${vm.v6}/64 dev eth0 nodad`,
+            `route add default via ${vm.v4.replace(/\d+$/, '254')}`,
+            'route add default via fd00::254',
+          ],
+        })),
+      ],
+      links: [
+        ...Object.keys(HOSTS).map((host) => ({
+          a: { namespace: host, device: 'eth0' },
+          b: { namespace: 'switch', device: host },
+          mtu: UNDERLAY_MTU,
+        })),
+        ...VMS.map((vm) => ({
+          a: { namespace: vm.host, device: `tap-${vm.name}` },
+          b: { namespace: vm.name, device: 'eth0', mac: vm.mac },
+          mtu: 1500,
+        })),
+      ],
+    },
+    'ep',
+  );
+}
+
+await inNamespaces(import.meta.filename, () => {
+  let network: Network;
+  let a1: Agent;
+  let b1: Agent;
+  let px: Agent;
+  const endpoints = new Map<Host, Running>();
+
+  async function startEndpointOn(host: Host, inside = 'veth'): Promise<void> {
+    const file = join(network.directory, `${host}.json`);
+    writeFileSync(file, JSON.stringify(imageOf(host)));
+    const script = fileURLToPath(new URL('endpoint-process.ts', import.meta.url));
+    const words = [process.execPath, '--conditions=@openclb/source', script, host, 'eth0', file, inside];
+    const running = startIn(network, host, `endpoint-${host}`, words, { pipes: true });
+    endpoints.set(host, running);
+    await waitReady(running);
+  }
+
+  const countersOf = (host: Host): Promise<Record<string, number>> =>
+    new Promise((resolve) => {
+      const { stdin, stdout } = endpoints.get(host)!.child;
+      createInterface({ input: stdout! }).once('line', (line) => resolve(JSON.parse(line) as Record<string, number>));
+      stdin!.write('counters\n');
+    });
+
+  const errorOf = async (from: Agent, address: string): Promise<string | undefined> =>
+    (await from.get(address, { port: 8080, timeoutMs: 700 })).error;
+
+  beforeAll(async () => {
+    network = makeNetwork();
+    await Promise.all((Object.keys(HOSTS) as Host[]).map((host) => startEndpointOn(host)));
+    const servers = VMS.map(({ name }) => startServer(network, name));
+    [a1, b1, px] = await Promise.all([
+      startAgent(network, 'a1'),
+      startAgent(network, 'b1'),
+      startAgent(network, 'px'),
+      ...servers.map((one) => waitReady(one)),
+    ]);
+  });
+  afterAll(() => removeNetwork(network));
+
+  test('a VM reaches its VPC on the other host and on its own host, over both families', async () => {
+    for (const [address, name] of [
+      ['10.0.0.3', 'a2'],
+      ['fd00::3', 'a2'],
+      ['10.0.0.4', 'a3'],
+      ['fd00::4', 'a3'],
+    ] as const) {
+      const answer = vmAnswer(await a1.get(address, { port: 8080 }));
+      expect(answer).toMatchObject({ name, peer: address.includes(':') ? 'fd00::2' : '10.0.0.2' });
+    }
+    expect((await countersOf('h1'))['endpoint.eastWest']).toBeGreaterThan(0);
+  });
+
+  test('a VM does not see the machines that carry it, nor another VPC', async () => {
+    for (const address of ['10.9.0.2', '10.9.0.1', '10.8.0.1']) expect(await errorOf(a1, address)).toBe('timeout');
+    expect(await errorOf(b1, '10.0.0.4')).toBe('timeout');
+    expect((await countersOf('h1'))['core.reason.NoWayOut']).toBeGreaterThan(0);
+  });
+
+  test('a large body passes whole, because segment sizes are lowered to what the tunnel takes', async () => {
+    const down = await a1.get('10.0.0.3', { port: 8080, path: `/bytes/${BODY_BYTES}`, timeoutMs: 10_000 });
+    expect(down).toMatchObject({ status: 200, bodyBytes: BODY_BYTES, bodyHash: BODY_HASH });
+    const up = await a1.get('fd00::3', { port: 8080, bodyBytes: BODY_BYTES, timeoutMs: 10_000 });
+    expect(vmAnswer(up)).toMatchObject({ bodyBytes: BODY_BYTES, bodyHash: BODY_HASH });
+  });
+
+  test('a datagram that does not fit the tunnel tells the VM what does, and its fragments arrive', async () => {
+    const question = {
+      kind: 'udp',
+      address: '10.0.0.3',
+      port: 8080,
+      text: 'x'.repeat(1472 - 27),
+      timeoutMs: 700,
+    } as const;
+    expect((await a1.run([question]))[0]?.error).toBe('timeout');
+    expect(askIp(network, 'a1', 'route', 'get', '10.0.0.3')).toMatch(/mtu 1472/);
+    // The answer is as large as the question, so its sender has to learn the same.
+    expect((await a1.run([question]))[0]?.error).toBe('timeout');
+    const [third] = await a1.run([question]);
+    expect(JSON.parse(third?.body ?? '{}')).toMatchObject({ name: 'a2', text: question.text });
+  });
+
+  for (const inside of ['veth', 'tun'] as const) {
+    test(`the proxy's kernel reaches VMs of equal addresses by its source address, also one with its own address (${inside})`, async (context) => {
+      await stop(endpoints.get('px')!);
+      try {
+        await startEndpointOn('px', inside);
+      } catch (error) {
+        context.skip(inside === 'tun' && String(error).includes('/dev/net/tun'), 'needs /dev/net/tun');
+        throw error;
+      }
+      const names = async (address: string, localAddress: string): Promise<string | undefined> =>
+        vmAnswer(await px.get(address, { port: 8080, localAddress }))?.name;
+      expect(await names('10.0.0.2', SOURCES[100])).toBe('a1');
+      expect(await names('10.0.0.2', SOURCES[200])).toBe('b1');
+      expect(await names('10.0.0.3', SOURCES[100])).toBe('a2');
+      expect(await names(HOSTS.px, SOURCES[200])).toBe('b2');
+      const down = await px.get('10.0.0.3', {
+        port: 8080,
+        localAddress: SOURCES[100],
+        path: `/bytes/${BODY_BYTES}`,
+        timeoutMs: 10_000,
+      });
+      expect(down).toMatchObject({ bodyBytes: BODY_BYTES, bodyHash: BODY_HASH });
+    });
+  }
+
+  test('an endpoint that ends leaves nothing behind, and one that was killed starts again over what it left', async () => {
+    const running = endpoints.get('px')!;
+    await stop(running);
+    expect(isAlive(running.note)).toBe(false);
+    expect(askIp(network, 'px', 'rule')).toBe(
+      '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n',
+    );
+    expect(askIp(network, 'px', 'link')).not.toMatch(/clb-/);
+    expect(askIp(network, 'px', 'addr', 'show', 'dev', 'lo')).not.toMatch(/100\.112/);
+    expect(askIp(network, 'px', 'route', 'show', 'table', 'local')).not.toMatch(/203\.0\.113\.40/);
+    expect(readInside(network, 'px', '/proc/sys/net/ipv4/ip_local_port_range').trim()).not.toBe('1024\t65535');
+    for (const inside of ['veth', 'veth']) {
+      await startEndpointOn('px', inside);
+      expect(vmAnswer(await px.get('10.0.0.2', { port: 8080, localAddress: SOURCES[200] }))?.name).toBe('b1');
+      await stop(endpoints.get('px')!, 'SIGKILL');
+    }
+  });
+});
