@@ -25,4 +25,8 @@ export { type Announcer, type Director, type DirectorOptions, startDirector } fr
 export { unaccounted } from './counters.ts';
 export { type StaticNextHops } from './next-hop.ts';
 export { type PortInfo } from './worker-messages.ts';
-export { PORT_KINDS, type PortKindName } from './port/port.ts';
+export { PORT_KINDS, type Port, type PortKindName, type PortOptions, type PortRoom, Steer } from './port/port.ts';
+export { openPort, pollPorts } from './port/open.ts';
+export { createWirePair } from './port/memory.ts';
+export { createPcapWriter, type PcapWriter, readCapture } from './port/pcapng.ts';
+export { setOffloads } from './port/device.ts';
