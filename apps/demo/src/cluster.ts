@@ -18,6 +18,8 @@ export type PortKind = 'xdp' | 'packet';
 
 export interface ClusterOptions extends TopologyOptions {
   port: PortKind | 'auto';
+  /** The nodes to start; all of them when absent. Those left out are known to the controller all the same. */
+  nodes?: readonly string[];
 }
 
 export interface Cluster {
@@ -40,7 +42,9 @@ export interface Cluster {
   down(): void;
 }
 
-const NODE_ROLES: Record<Exclude<NodeName, 'ctl'>, 'director' | 'proxy' | 'endpoint'> = {
+type RoleName = Exclude<NodeName, 'ctl'>;
+
+const NODE_ROLES: Record<RoleName, 'director' | 'proxy' | 'endpoint'> = {
   ld1: 'director',
   ld2: 'director',
   px1: 'proxy',
@@ -81,7 +85,7 @@ async function populate(network: Network, options: ClusterOptions): Promise<Clus
   const [client] = await Promise.all([startAgent(network, 'client'), controller, ...targets]);
   const api = createApi(client);
   await api.must('PUT', '/v1/config', infrastructure(options.placement));
-  await Promise.all([...Object.keys(NODE_ROLES), 'announcer'].map(startRole));
+  await Promise.all([...(options.nodes ?? Object.keys(NODE_ROLES)), 'announcer'].map(startRole));
   return {
     network,
     plan: network.plan,
@@ -141,7 +145,7 @@ function roleCommand(network: Network, name: string, port: string): string[] {
     );
   }
   if (name === 'announcer') return clbCommand('announce', '--controller', CONTROLLER_URL, '--api-key', API_KEY);
-  const role = NODE_ROLES[name as keyof typeof NODE_ROLES];
+  const role = NODE_ROLES[name as RoleName];
   return clbCommand(role, '--id', name, '--device', 'eth0', '--port', port, ...link);
 }
 

@@ -52,12 +52,13 @@ export const captureFiles = (network: Network): string[] =>
     .filter((name) => name.endsWith('.pcap'))
     .map((name) => join(network.directory, name));
 
-/** `Ip: InReceives` of a namespace's kernel: stays flat while AF_XDP takes the packets before the stack. */
+/** IP packets that reached a namespace's own stack, both families; stays flat while AF_XDP takes them before it. */
 export function kernelReceives(network: Network, namespace: string): number {
   const [names = '', values = ''] = readInside(network, namespace, '/proc/net/snmp')
     .split('\n')
     .filter((line) => line.startsWith('Ip:'));
-  return Number(values.split(' ')[names.split(' ').indexOf('InReceives')]);
+  const v6 = /^Ip6InReceives\s+(\d+)/m.exec(readInside(network, namespace, '/proc/net/snmp6'));
+  return Number(values.split(' ')[names.split(' ').indexOf('InReceives')]) + Number(v6?.[1]);
 }
 
 /** Counts by key, for proofs: 'vm-a1 150, vm-a2 450'. */

@@ -2,6 +2,7 @@
 import type { Cluster } from '../cluster.ts';
 import type { Teller } from '../tell.ts';
 import { CLIENT, VIP } from '../topology.ts';
+import { until } from '../watch.ts';
 
 interface Explained {
   node: string;
@@ -10,6 +11,7 @@ interface Explained {
 }
 
 const SOURCE_PORT = 40_000;
+const HOLD_MS = 1500;
 
 export async function explainStory(cluster: Cluster, tell: Teller): Promise<void> {
   const words = ['explain', 'tcp', `${CLIENT.v4}:${SOURCE_PORT}`, `${VIP.a}:80`];
@@ -39,10 +41,35 @@ export async function explainStory(cluster: Cluster, tell: Teller): Promise<void
       ? `seen: ${syn.source} → ${syn.destination}, key ${syn.gre?.key}, inner destination ${syn.inner?.destination}:${syn.inner?.tcp?.destinationPort}`
       : 'no SYN seen',
   );
-  const hit = await cluster.clb(...words, '--flags', 'ack', '--json');
+  await explainLiveFlow(cluster, tell);
+}
+
+/** Of a connection that is open right now, the director that carries it must say that the flow is known. */
+async function explainLiveFlow(cluster: Cluster, tell: Teller): Promise<void> {
+  const localPort = SOURCE_PORT + 1;
+  const watch = cluster.watch(['ld1', 'ld2'], 'explain-hit');
+  const request = cluster.client.get(VIP.a, { localPort, path: `/hold/${HOLD_MS}` });
+  const isOpen = (): boolean =>
+    watch.seen().some(({ isFromNode, ip }) => isFromNode && ip.inner?.tcp?.sourcePort === localPort);
+  await until(isOpen, HOLD_MS, 10);
+  const carrier =
+    watch.seen().find(({ isFromNode, ip }) => isFromNode && ip.inner?.tcp?.sourcePort === localPort)?.node ?? 'ld1';
+  const body = {
+    protocol: 'tcp',
+    source: CLIENT.v4,
+    sourcePort: localPort,
+    destination: VIP.a,
+    destinationPort: 80,
+    flags: 'ack',
+    node: carrier,
+  };
+  const answer = await cluster.api.ask<Explained>('POST', '/v1/explain', body);
+  const track = answer.body.steps?.find(({ step }) => step === 'track');
   tell.claim(
-    'asked again for an established connection it reports',
-    hit.status === 0,
-    hit.status === 0 ? 'answered' : hit.stderr.trim(),
+    'of an open connection, the director that carries it says that the flow is known',
+    answer.status === 200 && track !== undefined && /hit|known/i.test(JSON.stringify(track)),
+    `${carrier}: ${track ? track.text : JSON.stringify(answer.body).slice(0, 300)}`,
   );
+  await request;
+  watch.stop();
 }

@@ -1,10 +1,11 @@
 // Lines 1 to 4 of the story: a balancer is made, both VMs are reached in GRE, VPCs are never mixed, a physical server answers through IPIP.
 import type { Outcome } from '../client.ts';
 import { vmAnswer } from '../agent.ts';
+import { portsInUse } from '../cluster.ts';
 import type { Cluster } from '../cluster.ts';
 import type { Teller } from '../tell.ts';
 import { CLIENT, NODES, TARGET_PORT, VIP, VMS } from '../topology.ts';
-import { routed, tally } from '../watch.ts';
+import { kernelReceives, routed, tally } from '../watch.ts';
 import type { Seen } from '../watch.ts';
 
 /** Interval 2 s, thresholds 2: what the story's line about a dying target needs. */
@@ -126,9 +127,11 @@ export async function reachedByWeight(
   if (!(await routed(cluster.network, vip, 2)))
     throw new Error(`the announcer does not route ${vip} to both directors`);
   const watch = cluster.watch(['ld1', 'ld2', 'host1', 'host2'], `weights-${family}`);
+  const stackBefore = stackReceives(cluster);
   const outcomes = await cluster.client.run(
     Array.from({ length: requests }, () => ({ kind: 'http' as const, address: vip, port: 80 })),
   );
+  const throughStack = stackReceives(cluster) - stackBefore;
   const { seen, faults } = watch.stop();
   const { counts, text } = tally(outcomes.map(nameOf));
   const share = (counts['vm-a1'] ?? 0) / requests;
@@ -148,8 +151,10 @@ export async function reachedByWeight(
     own.length === requests,
     `${own.length} of ${requests} answers name the client`,
   );
-  claimGre(tell, seen, 100, family);
+  await claimGre(cluster, tell, seen, 100, client);
   claimBothCarry(tell, seen);
+  const toDirectors = seen.filter(({ node, isFromNode }) => node.startsWith('ld') && !isFromNode).length;
+  await claimPort(cluster, tell, throughStack, toDirectors);
   tell.claim(
     'every checksum on the wire is right, inside the tunnels as well',
     faults.length === 0,
@@ -157,42 +162,73 @@ export async function reachedByWeight(
   );
 }
 
-/** Director → host and back is GRE with the VPC id as key, between the tunnel address and the host. */
-export function claimGre(tell: Teller, seen: readonly Seen[], vpcId: number, family: 'v4' | 'v6'): void {
-  const inbound = seen.filter(
-    ({ node, isFromNode, ip }) => node.startsWith('ld') && isFromNode && ip.inner?.tcp?.destinationPort === TARGET_PORT,
+const stackReceives = ({ network }: Cluster): number => kernelReceives(network, 'ld1') + kernelReceives(network, 'ld2');
+
+/** AF_XDP takes packets before the kernel's stack, AF_PACKET beside it: the stack's own counter tells which it really was. */
+async function claimPort(cluster: Cluster, tell: Teller, throughStack: number, packets: number): Promise<void> {
+  const ports = await portsInUse(cluster);
+  const said = `ld1 says ${ports['ld1']}, ld2 says ${ports['ld2']}`;
+  const counted = `of ${packets} packets towards the directors their kernels' stacks received ${throughStack}`;
+  const isXdp = ports['ld1']?.startsWith('xdp') === true && ports['ld2']?.startsWith('xdp') === true;
+  if (isXdp)
+    tell.claim(
+      'AF_XDP carries the packets: the kernel never sees them',
+      throughStack < packets / 20,
+      `${said}; ${counted}`,
+    );
+  else
+    tell.claim(
+      'the packets are carried by the port that the directors name',
+      ports['ld1']?.startsWith('packet') === true && throughStack > packets / 2,
+      `${said}; ${counted}`,
+    );
+}
+
+/** The tunnel addresses that the controller gave to each director. */
+async function tunnelsOf({ api }: Cluster): Promise<Record<string, string[]>> {
+  const { directors } = await api.must<{ directors: { id: string; tunnels: { v4?: string; v6?: string }[] }[] }>(
+    'GET',
+    '/v1/announcements',
   );
-  const strangers = seen.filter(
-    ({ node, isFromNode, ip }) => node.startsWith('ld') && isFromNode && ip.tcp?.destinationPort === TARGET_PORT,
-  );
+  const addresses = (pair: { v4?: string; v6?: string }): string[] =>
+    [pair.v4, pair.v6].filter((one) => one !== undefined);
+  return Object.fromEntries(directors.map(({ id, tunnels }) => [id, tunnels.flatMap(addresses)]));
+}
+
+/** Director → host and back is GRE with the VPC id as key, between the tunnel address and the host; probes are left out. */
+async function claimGre(
+  cluster: Cluster,
+  tell: Teller,
+  seen: readonly Seen[],
+  vpcId: number,
+  client: string,
+): Promise<void> {
+  const tunnels = await tunnelsOf(cluster);
   const hosts: string[] = [NODES.host1.v4, NODES.host2.v4, NODES.host1.v6, NODES.host2.v6];
+  const fromDirectors = seen.filter(({ node, isFromNode }) => node.startsWith('ld') && isFromNode);
+  const inbound = fromDirectors.filter(({ ip }) => ip.inner?.source === client);
+  const naked = fromDirectors.filter(({ ip }) => ip.source === client);
   const good = inbound.filter(
-    ({ ip }) =>
-      ip.gre?.key === vpcId &&
-      hosts.includes(ip.destination) &&
-      !Object.values(NODES).some((node) => node.v4 === ip.source) &&
-      ip.ttl === 64,
+    ({ node, ip }) =>
+      ip.gre?.key === vpcId && hosts.includes(ip.destination) && tunnels[node]?.includes(ip.source) && ip.ttl === 64,
   );
-  const tunnels = [...new Set(inbound.map(({ node, ip }) => `${node} ${ip.source}`))].sort();
-  const replies = seen.filter(
-    ({ node, isFromNode, ip }) => node.startsWith('host') && isFromNode && ip.inner?.tcp?.sourcePort === TARGET_PORT,
-  );
-  const back = replies.filter(
-    ({ ip }) => ip.gre?.key === vpcId && inbound.some((packet) => packet.ip.source === ip.destination),
-  );
-  const inner = family === 'v4' ? 4 : 6;
+  const ends = tally(inbound.map(({ node, ip }) => `${node} ${ip.source} → ${ip.destination}`));
   tell.claim(
     'between director and host the packets are GRE: key = VPC id, source = the tunnel address, destination = the host',
-    good.length > 0 &&
-      good.length === inbound.length &&
-      strangers.length === 0 &&
-      inbound.every(({ ip }) => ip.inner?.version === inner),
-    `${good.length} of ${inbound.length} packets towards VMs have key ${vpcId}; tunnel addresses: ${tunnels.join(', ')}`,
+    good.length > 0 && good.length === inbound.length && naked.length === 0,
+    `${good.length} of ${inbound.length} packets have key ${vpcId}, ${naked.length} went without a tunnel; ${ends.text}`,
+  );
+  const tunnelByPort = new Map(inbound.map(({ ip }) => [ip.inner?.tcp?.sourcePort, ip.source]));
+  const replies = seen.filter(
+    ({ node, isFromNode, ip }) => node.startsWith('host') && isFromNode && ip.inner?.destination === client,
+  );
+  const back = replies.filter(
+    ({ ip }) => ip.gre?.key === vpcId && tunnelByPort.get(ip.inner?.tcp?.destinationPort) === ip.destination,
   );
   tell.claim(
-    'replies come back through the same tunnel',
+    'each reply comes back through the tunnel address that carried its flow',
     back.length > 0 && back.length === replies.length,
-    `${back.length} of ${replies.length}`,
+    `${back.length} of ${replies.length} packets`,
   );
 }
 
