@@ -60,7 +60,7 @@ function take(state: PortState, index: u32, head: u32, slot: usize, status: u32)
   }
   let address = state.arena + state.ownChunks * CHUNK_BYTES + head * CHUNK_BYTES + mac;
   let bytes = length;
-  if ((status & STATUS_CHECKSUM_PARTIAL) != 0 && completeChecksum(slab(address), length)) state.rxCompleted += 1;
+  if ((status & STATUS_CHECKSUM_PARTIAL) != 0 && completeChecksum(slab(address), length, true)) state.rxCompleted += 1;
   if ((status & STATUS_VLAN_VALID) != 0) {
     restoreVlan(slab(address), slot, status);
     address -= VLAN_TAG_BYTES;

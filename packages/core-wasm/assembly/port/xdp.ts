@@ -1,6 +1,7 @@
 // AF_XDP rings inside the linear memory (Documentation/networking/af_xdp.rst): receive, transmit, reclaim, refill.
 // Each ring has its own size and mask. The kernel is the other side of every ring, so shared words are read and written atomically.
 import { CHUNK_BYTES, NONE, PORT_HEADROOM_BYTES, PortState } from '../layout.gen';
+import { completeChecksum } from './partial';
 import { begin, CHUNK_MASK, countSent, isInArena, popFree, pushFree, slab } from './state';
 
 const DESCRIPTOR_SHIFT: u32 = 4;
@@ -29,6 +30,7 @@ export function receiveXdp(state: PortState, max: u32): u32 {
       pushFree(state, address);
       continue;
     }
+    if (completeChecksum(slab(address), length, false)) state.rxCompleted += 1;
     begin(count++, state, address, length);
   }
   if (take != 0) atomic.store<u32>(<usize>state.rxConsumer, consumer + take);

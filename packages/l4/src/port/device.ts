@@ -1,6 +1,5 @@
 // What the kernel knows of a network device, and its offload switches, by ioctl (netdevice(7), linux/ethtool.h).
-import { errno, libcCalls, must, SystemError } from './ffi.ts';
-import { addressOf } from './ffi.ts';
+import { addressOf, errno, libcCalls, must, SystemError } from './ffi.ts';
 
 const AF_INET = 2;
 const SOCK_DGRAM_CLOEXEC = 0o2000002;
@@ -77,17 +76,51 @@ export function setMtu(name: string, mtu: number): void {
 /** Set commands of ethtool. tx-csum off switches TSO off as well; rx-csum is left alone, it changes nothing for us. */
 const OFFLOADS = { txChecksum: 0x17, tso: 0x1f, gso: 0x24, gro: 0x2c } as const;
 
+function ethtool(fd: number, name: string, value: Uint8Array): boolean {
+  const ifreq = request(name);
+  new DataView(ifreq.buffer).setBigUint64(NAME_BYTES, addressOf(value), true);
+  const isDone = libcCalls.ioctl(fd, SIOCETHTOOL, ifreq) >= 0;
+  // The pointer inside ifreq is all that the call sees of the value: reading it here keeps it alive until then.
+  return isDone && value.byteLength > 0;
+}
+
+const GET_CHANNELS = 0x3c;
+const SET_CHANNELS = 0x3d;
+/** Words of struct ethtool_channels: command, four maxima, then receive, transmit, other, combined. */
+const CHANNELS = { words: 9, maxCombined: 4, rx: 5, tx: 6, combined: 8 } as const;
+
+/** Receive queues of a device; 1 where the driver knows no channels. */
+export function readQueues(name: string): number {
+  return withSocket((fd) => {
+    const words = new Uint32Array(CHANNELS.words);
+    words[0] = GET_CHANNELS;
+    if (!ethtool(fd, name, new Uint8Array(words.buffer))) return 1;
+    return Math.max(1, (words[CHANNELS.rx] ?? 0) + (words[CHANNELS.combined] ?? 0));
+  });
+}
+
+/** Sets the number of queues of a device; false when the driver refuses. */
+export function setQueues(name: string, count: number): boolean {
+  return withSocket((fd) => {
+    const words = new Uint32Array(CHANNELS.words);
+    words[0] = GET_CHANNELS;
+    if (!ethtool(fd, name, new Uint8Array(words.buffer))) return false;
+    words[0] = SET_CHANNELS;
+    const isCombined = (words[CHANNELS.maxCombined] ?? 0) > 0;
+    words[CHANNELS.rx] = isCombined ? 0 : count;
+    words[CHANNELS.tx] = isCombined ? 0 : count;
+    words[CHANNELS.combined] = isCombined ? count : 0;
+    return ethtool(fd, name, new Uint8Array(words.buffer));
+  });
+}
+
 /** Switches checksum and segmentation offloads of a device; returns the names that the device refused. */
 export function setOffloads(name: string, isOn: boolean): string[] {
   return withSocket((fd) => {
     const refused: string[] = [];
     for (const [offload, command] of Object.entries(OFFLOADS)) {
       const value = new Uint8Array(Uint32Array.of(command, isOn ? 1 : 0).buffer);
-      const ifreq = request(name);
-      new DataView(ifreq.buffer).setBigUint64(NAME_BYTES, addressOf(value), true);
-      if (libcCalls.ioctl(fd, SIOCETHTOOL, ifreq) < 0) refused.push(offload);
-      // The pointer inside ifreq is all the kernel sees of it: keep it alive until here.
-      if (value.byteLength !== 8) throw new Error('unreachable');
+      if (!ethtool(fd, name, value)) refused.push(offload);
     }
     return refused;
   });

@@ -4,7 +4,8 @@ import koffi from 'koffi';
 
 export const errnos = koffi.os.errno;
 
-const libc = process.platform === 'linux' ? koffi.load('libc.so.6') : null;
+// Node itself is linked to libc, whichever it is.
+const libc = process.platform === 'linux' ? koffi.load(null) : null;
 
 function bind<F>(prototype: string): F {
   if (libc !== null) return libc.func(prototype) as unknown as F;

@@ -1,6 +1,6 @@
 // The xdp port: an AF_XDP socket whose UMEM and rings lie in linear memory (Documentation/networking/af_xdp.rst, linux/if_xdp.h).
 // Receive, transmit, reclaim and refill are the core's (core-wasm assembly/port/xdp.ts); here are set-up, kick and teardown.
-import { readDevice, setOffloads } from './device.ts';
+import { readDevice, readQueues, setOffloads, setQueues } from './device.ts';
 import {
   baseOf,
   errno,
@@ -77,9 +77,11 @@ function open(options: PortOptions): Port {
   const base = baseOf(room.memory);
   const fd = must('socket AF_XDP', libcCalls.socket(AF_XDP, SOCK_RAW_CLOEXEC, 0));
   const mapped: { at: bigint; bytes: number }[] = [];
+  const queues = oneQueue(options);
   let program: SteeringProgram | null = null;
   const release = (): void => {
     program?.close();
+    if (queues > 1) inNamespace(options.netns, () => setQueues(options.device, queues));
     libcCalls.close(fd);
     for (const range of mapped.splice(0)) unmapOver(range.at, range.bytes);
     forgetHoldings(room);
@@ -104,6 +106,17 @@ function open(options: PortOptions): Port {
     release();
     throw error;
   }
+}
+
+/** A socket takes the frames of its own queue only: unless the caller names one, the device must have just one. Returns how many it had. */
+function oneQueue({ device, queue }: PortOptions): number {
+  const queues = queue === undefined ? readQueues(device) : 1;
+  if (queues > 1 && !setQueues(device, 1)) {
+    throw new Error(
+      `${device} has ${queues} receive queues and one worker takes one: "ethtool -L ${device} combined 1" first`,
+    );
+  }
+  return queues;
 }
 
 function registerUmem(fd: number, base: bigint, room: PortRoom): void {
