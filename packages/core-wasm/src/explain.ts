@@ -3,7 +3,6 @@
 import {
   Direction,
   Encapsulation,
-  FlowState,
   Health,
   PacketFlag,
   Scheduler,
@@ -49,6 +48,8 @@ export interface ExplainNames {
 }
 
 interface Seen {
+  /** The flow slot in `a` is the entry behind the table, where this instance prepares what it never makes. */
+  readonly isPrepared: boolean;
   readonly a: number;
   readonly b: number;
   readonly c: number;
@@ -84,6 +85,7 @@ function read(core: Core, record: number): Seen {
   const address = (field: 'source' | 'destination' | 'outerSource' | 'outerDestination'): string =>
     formatAddress(core.bytes.subarray(record + TraceRecord.at[field], record + TraceRecord.at[field] + 16));
   return {
+    isPrepared: word('a') === core.worker.flowsMax,
     a: word('a'),
     b: word('b'),
     c: word('c'),
@@ -136,11 +138,15 @@ const TELLERS: Readonly<Record<number, Teller>> = {
   [Step.Track]: (seen) => ({
     text:
       seen.a === limits.NONE
-        ? 'no flow yet'
-        : seen.b === FlowState.Free
-          ? 'would be a new flow'
-          : `flow ${seen.a}, ${nameOf(flowStateEnum, seen.b)}`,
-    data: { flow: seen.a === limits.NONE ? null : seen.a, state: nameOf(flowStateEnum, seen.b), hash: seen.d },
+        ? 'flow table: miss'
+        : seen.isPrepared
+          ? `a new flow would begin as ${nameOf(flowStateEnum, seen.b)}`
+          : `flow table: hit, flow ${seen.a}, ${nameOf(flowStateEnum, seen.b)}`,
+    data: {
+      flow: seen.a === limits.NONE || seen.isPrepared ? null : seen.a,
+      state: nameOf(flowStateEnum, seen.b),
+      hash: seen.d,
+    },
   }),
   [Step.Schedule]: (seen, names) => ({
     text:

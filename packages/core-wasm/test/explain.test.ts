@@ -30,7 +30,7 @@ test('explain names listener, target, rewrite and tunnel of a new flow, and the 
   const out = receive(syn);
   expect(out.frame.equals(told.frame)).toBe(true);
   const again = explain(explainer, syn, 1000);
-  expect(again.steps.find((step) => step.step === 'track')?.text).toMatch(/^flow 0, SynSeen$/);
+  expect(again.steps.find((step) => step.step === 'track')?.text).toMatch(/hit, flow 0, SynSeen$/);
   expect(core.counters()).toMatchObject({ flowsActive: 1, received: 1 });
 });
 

@@ -58,17 +58,17 @@ test('when nobody lives the routes stay as they are, and a withdrawn address los
   expect(diffPlans(before, planRoutes(announcements, states('dead', 'dead'))).size).toBe(0);
   const fewer = planRoutes({ ...announcements, addresses: [] }, states('serving', 'serving'));
   expect(routeCommands(diffPlans(before, fewer))).toEqual([
-    'route del 203.0.113.10/32 proto 99',
-    '-6 route del 2001:db8::10/128 proto 99',
+    'route del 203.0.113.10/32 proto 76',
+    '-6 route del 2001:db8::10/128 proto 76',
   ]);
 });
 
 test('route commands name one gateway or several next hops', () => {
   const plan = planRoutes(announcements, states('serving', 'serving'));
   const commands = routeCommands(diffPlans(new Map(), plan));
-  expect(commands).toContain('route replace 203.0.113.10/32 proto 99 nexthop via 10.255.0.1 nexthop via 10.255.0.2');
-  expect(commands).toContain('-6 route replace 2001:db8::10/128 proto 99 nexthop via fd00::1 nexthop via fd00::2');
-  expect(commands).toContain('route replace 10.254.1.1/32 proto 99 via 10.255.0.1');
+  expect(commands).toContain('route replace 203.0.113.10/32 proto 76 nexthop via 10.255.0.1 nexthop via 10.255.0.2');
+  expect(commands).toContain('-6 route replace 2001:db8::10/128 proto 76 nexthop via fd00::1 nexthop via fd00::2');
+  expect(commands).toContain('route replace 10.254.1.1/32 proto 76 via 10.255.0.1');
 });
 
 test('three misses in a row kill, fewer do not, and three answers in a row revive', () => {
@@ -129,7 +129,7 @@ test('a director that stops answering is taken out and its tunnel address moves;
   await vi.waitFor(() => expect(announcer.status()).toEqual({ ld1: 'dead', ld2: 'serving' }));
   await vi.waitFor(() => expect(announcer.routes()['203.0.113.10']).toEqual(['10.255.0.2']));
   expect(announcer.routes()['10.254.1.1']).toEqual(['10.255.0.2']);
-  expect(commands).toContain('route replace 203.0.113.10/32 proto 99 via 10.255.0.2');
+  expect(commands).toContain('route replace 203.0.113.10/32 proto 76 via 10.255.0.2');
   one.worker.answers = true;
   two.worker.status = HeartbeatStatus.Draining;
   await vi.waitFor(() => expect(announcer.routes()['203.0.113.10']).toEqual(['10.255.0.1']));

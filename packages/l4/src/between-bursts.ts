@@ -53,8 +53,7 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   /** Probes to the targets in their slots, a burst at a time. */
   function probeNow(probes: readonly SlottedProbe[], nowMs: number): void {
     for (let from = 0; from < probes.length;) {
-      const count = injectProbes(core, probes.slice(from, from + limits.BURST_MAX));
-      core.exports['probeBurst']?.(count, nowMs);
+      const count = core.craftProbes(probes.slice(from, from + limits.BURST_MAX), nowMs);
       sendInjected(count, nowMs);
       from += count;
     }
@@ -98,21 +97,11 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   };
 }
 
-function injectProbes(core: Core, probes: readonly SlottedProbe[]): number {
-  const count = core.inject(probes.map((one) => one.packet));
-  for (let index = 0; index < count; index++) {
-    core.view.setUint32(core.record(index) + at.targetSlot, probes[index]!.slot, true);
-  }
-  return count;
-}
-
 function copyPunted(core: Core, index: number): PuntedPacket {
-  const { bytes, view } = core;
-  const record = core.record(index);
   return {
-    reason: bytes[record + at.reason] as number,
-    net: view.getUint32(record + at.net, true),
-    portIn: bytes[record + at.portIn] as number,
-    packet: core.frame(index).slice(view.getUint16(record + at.l3, true), view.getUint32(record + at.l3End, true)),
+    reason: core.reason(index),
+    net: core.currentNet(index),
+    portIn: core.portIn(index),
+    packet: core.currentPacket(index).slice(),
   };
 }

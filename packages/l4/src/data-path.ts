@@ -37,7 +37,7 @@ export interface DataPath {
   closePort(index: number): void;
   /** These destinations belong to the data path and no others. */
   steer(index: number, ours: OurAddresses): void;
-  /** Complete IP packets, each sent to the target in its slot. */
+  /** Sends probes, each to the target in its slot. */
   probe(probes: readonly SlottedProbe[]): void;
   /** Frames into a memory port. */
   deliver(index: number, frames: readonly Uint8Array[]): void;

@@ -1,6 +1,7 @@
 // The shared memory of one director and what the main thread writes into it: images, two banks of them, and the health overlay.
 import {
   Core,
+  type ExplainNames,
   ImageWriter,
   type LinearMemory,
   type MemoryPlan,
@@ -11,7 +12,6 @@ import {
 } from '@openclb/core-wasm';
 import { Health } from '@openclb/core-wasm/layout';
 import { type DirectorImage } from '@openclb/model';
-import { type SlotNames } from './explain.ts';
 import { type HealthVerdict } from './health-state.ts';
 
 export interface DirectorTables {
@@ -19,7 +19,8 @@ export interface DirectorTables {
   readonly memory: LinearMemory;
   /** The main thread's view of worker 0: reads counters, takes no packets. */
   readonly core: Core;
-  readonly names: SlotNames;
+  /** What slots stand for. */
+  readonly names: Required<ExplainNames>;
   /** The image that serves. */
   readonly image: DirectorImage | null;
   /** Writes the bank that no burst reads, flips, and waits until the worker has adopted it. A throw leaves the last image serving. */
@@ -47,9 +48,9 @@ export async function createDirectorTables(options: PlanOptions): Promise<Direct
   let image: DirectorImage | null = null;
   let names = new Map<string, string>();
 
-  const nameOf = (kind: 'listeners' | 'targets' | 'hosts' | 'eips', slot: number): string => {
+  const nameOf = (kind: 'listeners' | 'targets' | 'hosts' | 'eips', slot: number): string | undefined => {
     const id = slots[kind].idOf(slot);
-    return id === undefined ? `slot ${slot}` : (names.get(id) ?? id);
+    return id === undefined ? undefined : (names.get(id) ?? id);
   };
   return {
     plan,

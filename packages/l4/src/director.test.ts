@@ -296,10 +296,10 @@ test('explain tells the walk that the packet then takes, and leaves no flow behi
   for (const word of [
     'lbl-a',
     'miss',
-    'maglev slot',
+    'Maglev slot',
     'tgt-a',
-    '10.0.0.2:8080',
-    'gre key 100',
+    'ports 40000 → 8080',
+    'Gre with key 100',
     '10.255.0.11',
     'host1',
   ]) {

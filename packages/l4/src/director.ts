@@ -17,7 +17,7 @@ import { type Log } from './log.ts';
 import { type NextHops, type StaticNextHops, startNextHops } from './next-hop.ts';
 import { ourAddresses } from './ours.ts';
 import { type PortKindName } from './port/port.ts';
-import { type ProbePacket } from './probe.ts';
+import { type TargetProbe } from './probe.ts';
 import { watchPulse } from './watchdog.ts';
 import { type PortInfo, type SlottedProbe } from './worker-messages.ts';
 
@@ -208,10 +208,10 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
   return { director, reportHealth };
 }
 
-function slotted(tables: DirectorTables, probes: readonly ProbePacket[]): SlottedProbe[] {
-  return probes.flatMap(({ target, packet }) => {
-    const slot = tables.targetSlot(target);
-    return slot === undefined ? [] : [{ slot, packet }];
+function slotted(tables: DirectorTables, probes: readonly TargetProbe[]): SlottedProbe[] {
+  return probes.flatMap(({ target, ...probe }) => {
+    const targetSlot = tables.targetSlot(target);
+    return targetSlot === undefined ? [] : [{ ...probe, targetSlot }];
   });
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type DirectorImage, type HealthReport } from '@openclb/model';
 import { type Check, type HealthVerdict, checkKey, createHealthState } from './health-state.ts';
 import { type Log, messageOf } from './log.ts';
-import { type ProbePacket, createProber } from './probe.ts';
+import { type TargetProbe, createProber } from './probe.ts';
 
 const TICK_MS = 50;
 const PROBES_PER_TICK_MAX = 64;
@@ -15,8 +15,8 @@ export interface HealthOptions {
   readonly node: string;
   readonly stateDir: string | undefined;
   readonly log: Log;
-  /** Sends complete IP packets to their targets through the data path. */
-  emit(probes: readonly ProbePacket[]): void;
+  /** Sends probes to their targets through the data path. */
+  emit(probes: readonly TargetProbe[]): void;
   /** Writes a verdict where the packet workers read it. */
   overlay(target: string, verdict: HealthVerdict): void;
   /** Verdicts have changed. */

@@ -1,8 +1,8 @@
 // Routes by `ip -batch -` (iproute2): one process for many commands, never on a hot path. Ours carry a protocol number of our own.
 import { spawn } from 'node:child_process';
 
-/** Marks our routes in the kernel, so that nothing else is ever changed or removed. */
-export const ROUTE_PROTOCOL = 99;
+/** Marks our routes in the kernel, so that nothing else is ever changed or removed. No name in rt_protos has this number. */
+export const ROUTE_PROTOCOL = 76;
 
 /**
  * Runs all commands, also after one fails. Something that is already gone is no failure; the rest of what `ip` says is the error.

@@ -54,9 +54,9 @@ test('the kernel gets a blackhole for each of them, and its routes back at the e
   await guard.set(new Map([['fd00:254::2', 15]]));
   await guard.close();
   expect(batches).toEqual([
-    ['route replace blackhole 203.0.113.10/32 proto 99'],
-    ['-6 route replace blackhole fd00:254::2/128 dev lo proto 99', 'route del blackhole 203.0.113.10/32 proto 99'],
-    ['-6 route del blackhole fd00:254::2/128 dev lo proto 99'],
+    ['route replace blackhole 203.0.113.10/32 proto 76'],
+    ['-6 route replace blackhole fd00:254::2/128 dev lo proto 76', 'route del blackhole 203.0.113.10/32 proto 76'],
+    ['-6 route del blackhole fd00:254::2/128 dev lo proto 76'],
   ]);
 });
 

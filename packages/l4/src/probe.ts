@@ -1,18 +1,13 @@
 // Sends the probes that are due through the data path and tells the health state what came back (data-plane.md P24).
 // Source is the director's probe address; the core sends a probe by its target's own row and tunnel, so it fails when the clients' path fails.
 // An HTTP check of a layer-4 listener is a TCP check here; proxies are asked on their ready port by TCP as well.
+import { type ProbePacket } from '@openclb/core-wasm';
 import { type DirectorImage, address, toBytes16 } from '@openclb/model';
 import { type Check, type Due } from './health-state.ts';
-import {
-  type ProbeAddresses,
-  type ProbeAnswer,
-  TcpFlag,
-  echoProbe,
-  readProbeAnswer,
-  tcpProbe,
-  udpProbe,
-} from './probe-packet.ts';
+import { type ProbeAnswer, TcpFlag, readProbeAnswer } from './probe-answer.ts';
 
+/** Tencent's marker of probes at layer 4. */
+const MARKER = new TextEncoder().encode('HEALTH CHECK');
 /** Source ports of probes; a port is used again after all others. */
 const PORT_MIN = 10_000;
 const PORT_MAX = 65_535;
@@ -29,21 +24,21 @@ export interface Prober {
   tick(nowMs: number): void;
 }
 
-export interface ProbePacket {
+export interface TargetProbe extends ProbePacket {
   /** Stable id of the target whose row says how it is reached. */
   readonly target: string;
-  readonly packet: Uint8Array;
 }
 
 export interface ProberOptions {
-  /** Sends complete IP packets to their targets, in the tunnel of each. */
-  emit(probes: readonly ProbePacket[]): void;
+  /** Sends probes to their targets, in the tunnel of each. */
+  emit(probes: readonly TargetProbe[]): void;
   conclude(check: Check, attempt: number, isGood: boolean, nowMs: number): void;
 }
 
 /** How a target is reached. */
 interface Way {
-  readonly addresses: ProbeAddresses;
+  readonly source: Uint8Array;
+  readonly destination: Uint8Array;
   readonly port: number;
 }
 
@@ -78,7 +73,7 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
     const { type } = probe.due.check.spec;
     if (answer.kind === 'synAck') {
       if (answer.acknowledged !== (probe.sequence + 1) >>> 0) return;
-      emit([{ target: probe.due.check.target, packet: segmentOf(probe, TcpFlag.Rst, answer.acknowledged) }]);
+      emit([tcpProbe(probe, TcpFlag.Rst, answer.acknowledged)]);
       finish(probe, true, nowMs);
     } else if (answer.kind === 'echo' && type === 'udp') probe.hasPinged = true;
     else finish(probe, answer.kind === 'echo' || answer.kind === 'datagram', nowMs);
@@ -87,7 +82,7 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
   return {
     configure: (image) => void (ways = waysOf(image)),
     send(due, nowMs) {
-      const packets: ProbePacket[] = [];
+      const probes: TargetProbe[] = [];
       for (const one of due) {
         const way = ways.get(one.check.target);
         if (way === undefined) {
@@ -97,9 +92,9 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
         nextSequence = (nextSequence + 0x01000193) >>> 0;
         const probe: Sent = { due: one, way, port: takePort(), sequence: nextSequence, atMs: nowMs, hasPinged: false };
         sent.set(probe.port, probe);
-        for (const packet of packetsOf(probe)) packets.push({ target: one.check.target, packet });
+        probes.push(...probesOf(probe));
       }
-      if (packets.length > 0) emit(packets);
+      if (probes.length > 0) emit(probes);
     },
     take(packets, nowMs) {
       for (const packet of packets) {
@@ -118,18 +113,21 @@ export function createProber({ emit, conclude }: ProberOptions): Prober {
   };
 }
 
-function packetsOf(probe: Sent): Uint8Array[] {
+function probesOf(probe: Sent): TargetProbe[] {
   const { way, port, due } = probe;
-  const { type, port: checkPort } = due.check.spec;
-  const ping = (): Uint8Array => echoProbe(way.addresses, port, due.attempt & 0xffff);
-  if (type === 'icmp') return [ping()];
-  if (type === 'udp') return [ping(), udpProbe(way.addresses, port, checkPort ?? way.port)];
-  return [segmentOf(probe, TcpFlag.Syn, probe.sequence)];
+  const { target, spec } = due.check;
+  const base = { target, source: way.source, destination: way.destination, sourcePort: port, payload: MARKER };
+  const ping: TargetProbe = { ...base, protocol: 'icmp', destinationPort: due.attempt & 0xffff };
+  if (spec.type === 'icmp') return [ping];
+  if (spec.type === 'udp') return [ping, { ...base, protocol: 'udp', destinationPort: spec.port ?? way.port }];
+  return [tcpProbe(probe, TcpFlag.Syn, probe.sequence)];
 }
 
-function segmentOf(probe: Sent, flags: number, sequence: number): Uint8Array {
-  const destinationPort = probe.due.check.spec.port ?? probe.way.port;
-  return tcpProbe(probe.way.addresses, { sourcePort: probe.port, destinationPort, flags, sequence });
+function tcpProbe({ way, port, due }: Sent, tcpFlags: number, sequence: number): TargetProbe {
+  const { target, spec } = due.check;
+  const { source, destination } = way;
+  const destinationPort = spec.port ?? way.port;
+  return { target, protocol: 'tcp', source, destination, sourcePort: port, destinationPort, tcpFlags, sequence };
 }
 
 /** Target id → how it is addressed; a target of a family in which we have no probe address is left out. */
@@ -138,8 +136,7 @@ function waysOf(image: DirectorImage): Map<string, Way> {
   for (const target of image.targets) {
     const source = target.address.includes(':') ? image.probe.v6 : image.probe.v4;
     if (source === undefined) continue;
-    const addresses = { source: bytesOf(source), destination: bytesOf(target.address) };
-    ways.set(target.id, { addresses, port: target.port });
+    ways.set(target.id, { source: bytesOf(source), destination: bytesOf(target.address), port: target.port });
   }
   return ways;
 }

@@ -1,6 +1,6 @@
 // What main thread and packet worker say to each other. Nothing here is on the way of a forwarded packet: images and counters go through
 // the shared memory; messages open ports, steer destinations, carry probes out and their answers in.
-import { type LinearMemory, type MemoryPlan } from '@openclb/core-wasm';
+import { type LinearMemory, type MemoryPlan, type ProbePacket } from '@openclb/core-wasm';
 import { type PortKindName } from './port/port.ts';
 
 export type WorkerRole = 'director' | 'endpoint';
@@ -49,7 +49,6 @@ export type ToWorker =
   | { readonly type: 'open'; readonly port: PortRequest }
   | { readonly type: 'closePort'; readonly index: number }
   | { readonly type: 'steer'; readonly index: number; readonly rows: readonly SteerRow[] }
-  /** Complete IP packets, each for the target in its slot, by that target's own tunnel. */
   | { readonly type: 'probe'; readonly probes: readonly SlottedProbe[] }
   /** Frames that arrive on a memory port. */
   | { readonly type: 'frames'; readonly index: number; readonly frames: readonly Uint8Array[] }
@@ -59,10 +58,9 @@ export type ToWorker =
   | { readonly type: 'trap' }
   | { readonly type: 'stop' };
 
-/** A complete IP packet for the target in a slot of the tables. */
-export interface SlottedProbe {
-  readonly slot: number;
-  readonly packet: Uint8Array;
+/** A probe for the target in a slot of the tables, by that target's own tunnel. */
+export interface SlottedProbe extends ProbePacket {
+  readonly targetSlot: number;
 }
 
 /** A packet that the core handed over, from its IP header on, with what its record says. */
