@@ -13,3 +13,4 @@ export type { CertificateLookup, CertificatePair } from './tls.ts';
 export { proxyHeader, type ProxyProtocol } from './relay/proxy-protocol.ts';
 export type { SchedulerName } from './scheduler.ts';
 export type { BindMode } from './listener.ts';
+export { createLogWriter, type LogWriter, type LogWriterOptions } from './log-writer.ts';

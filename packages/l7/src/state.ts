@@ -43,6 +43,8 @@ export interface Downstream {
   write(data: string | Buffer): boolean;
   /** The client does not read what waits for it. */
   readonly isBacklogged: boolean;
+  /** All that was written has reached the kernel. */
+  readonly isFlushed: boolean;
   /** The client's FIN has been seen. */
   readonly isInputEnded: boolean;
   pause(): void;

@@ -13,6 +13,7 @@ export function openTunnel(exchange: Exchange, head: Head, bytes: Buffer, at: nu
   exchange.isResponding = true;
   exchange.closesAfter = true;
   proxy.counters.tunnels++;
+  connection!.shareBuffer();
   proxy.wheel.set(connection!, proxy.limits.tunnelIdleMs);
   downstream.write(rewriteResponse(exchange, head) + bytes.toString('latin1', at, end));
   const early = downstream.becomeTunnel();

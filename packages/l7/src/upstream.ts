@@ -1,10 +1,15 @@
 // Connections to targets: one pool per whole peer identity (target id, address, port and source address: layer7.md 3.1).
-// Every connection reads into one shared buffer, so an idle one costs no buffer and a busy one no allocation per read.
+// Connections read into one shared buffer, so an idle one costs no buffer and a busy one no allocation per read; one that
+// brings large bodies gets a buffer of its own, which is written to the client without a copy.
 import net from 'node:net';
 import type { Limits } from './limits.ts';
 import type { Timed, Wheel } from './wheel.ts';
 
 const READ_BYTES = 64 * 1024;
+/** A read of this size asks for an own buffer. */
+const LARGE_READ_BYTES = 16 * 1024;
+/** Own buffers of one pool, 32 MiB together; the rest copies. */
+const OWN_BUFFERS_MAX = 512;
 
 export interface TargetIdentity {
   readonly id: string;
@@ -67,6 +72,9 @@ export class UpstreamConnection implements Timed {
   idleMs: number;
   /** A response head that has not arrived whole. */
   partial: Buffer | null = null;
+  /** Bytes of the current buffer wait for the client, so it must not be read into again. */
+  isLent = false;
+  #own: Buffer | null = null;
   deadline = Infinity;
   wheelTick = -1;
 
@@ -86,7 +94,7 @@ export class UpstreamConnection implements Timed {
       allowHalfOpen: true,
       autoSelectFamily: false,
       onread: {
-        buffer: pool.buffer,
+        buffer: () => this.#nextBuffer(),
         callback: (length, bytes) => this.#read(length, bytes as Buffer),
       },
     });
@@ -100,8 +108,29 @@ export class UpstreamConnection implements Timed {
     this.socket.on('close', () => this.#lost(null));
   }
 
+  /** Asked for before the first read and after each. */
+  #nextBuffer(): Buffer {
+    if (this.#own === null) return this.#pool.buffer;
+    if (this.isLent) {
+      this.isLent = false;
+      this.#own = Buffer.allocUnsafeSlow(READ_BYTES);
+    }
+    return this.#own;
+  }
+
+  /** Back to the shared buffer: an idle tunnel must not hold 64 KiB. */
+  shareBuffer(): void {
+    if (this.#own === null) return;
+    this.#own = null;
+    this.#pool.ownBuffers--;
+  }
+
   #read(length: number, bytes: Buffer): boolean {
     if (this.isClosed) return false;
+    if (length >= LARGE_READ_BYTES && this.#own === null && this.#pool.ownBuffers < OWN_BUFFERS_MAX) {
+      this.#pool.ownBuffers++;
+      this.#own = Buffer.allocUnsafeSlow(READ_BYTES);
+    }
     if (this.owner === null) {
       // Bytes that nobody asked for: whatever comes next could be taken for the answer to another client's request.
       this.#pool.discard(this);
@@ -143,7 +172,9 @@ export class UpstreamPool {
   readonly limits: Limits;
   readonly wheel: Wheel;
   readonly events: UpstreamEvents;
+  /** Shared: valid until the end of the call that hands it out. */
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  ownBuffers = 0;
 
   constructor(limits: Limits, wheel: Wheel, events: UpstreamEvents) {
     this.limits = limits;
@@ -193,7 +224,9 @@ export class UpstreamPool {
   }
 
   forget(connection: UpstreamConnection): void {
+    if (connection.isClosed) return;
     connection.isClosed = true;
+    connection.shareBuffer();
     const { target } = connection;
     target.open.delete(connection);
     const at = target.idle.lastIndexOf(connection);

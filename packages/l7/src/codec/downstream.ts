@@ -84,6 +84,10 @@ export class Http1Downstream implements Downstream, Timed {
     return this.#state === State.Closed;
   }
 
+  get isFlushed(): boolean {
+    return this.#socket.writableLength === 0;
+  }
+
   get isBacklogged(): boolean {
     return this.#isBacklogged;
   }

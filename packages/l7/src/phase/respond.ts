@@ -61,13 +61,22 @@ function writePieces(exchange: Exchange, bytes: Buffer): void {
     const end = pieces[index + 1]!;
     exchange.responseBytes += end - start;
     if (exchange.encodesChunks) downstream.write(`${(end - start).toString(16)}\r\n`);
-    // `bytes` is the pool's and is read into again, so what may have to wait is copied.
-    downstream.write(
-      end - start <= JOINED_BYTES_MAX ? bytes.toString('latin1', start, end) : Buffer.from(bytes.subarray(start, end)),
-    );
+    if (end - start <= JOINED_BYTES_MAX) downstream.write(bytes.toString('latin1', start, end));
+    else writeLarge(exchange, bytes.subarray(start, end), bytes);
     if (exchange.encodesChunks) downstream.write('\r\n');
   }
   if (tail !== '') downstream.write(tail);
+}
+
+/** The shared buffer is read into again at once, so it is copied; an own one is lent until the client has taken it. */
+function writeLarge(exchange: Exchange, part: Buffer, whole: Buffer): void {
+  const { connection, downstream, proxy } = exchange;
+  if (whole === proxy.pool.buffer) {
+    downstream.write(Buffer.from(part));
+    return;
+  }
+  downstream.write(part);
+  if (!downstream.isFlushed && connection !== null) connection.isLent = true;
 }
 
 /** The target ended a body that has no length of its own. */
