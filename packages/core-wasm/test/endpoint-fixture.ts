@@ -14,6 +14,7 @@ import {
 } from '../src/index.ts';
 import { PacketRecord, Reason, Verdict, nameOf, reasonEnum, verdictEnum } from '../layout/index.ts';
 import { addressBytes, ethernet } from '../../../tools/testkit/build.ts';
+import { sum } from '../../../tools/testkit/parse.ts';
 
 export const HOST1 = '10.255.0.11';
 export const HOST2 = '10.255.0.12';
@@ -64,6 +65,13 @@ export const mac = (text: string): Uint8Array => Uint8Array.from(text.split(':')
 export function bytes16(text: string): Uint8Array {
   const bytes = addressBytes(text);
   return bytes.length === 16 ? new Uint8Array(bytes) : Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...bytes);
+}
+
+/** An ICMPv4 message with its checksum, which knows no pseudo header. */
+export function icmpv4(message: Buffer): { protocol: number; bytes: Buffer } {
+  const bytes = Buffer.from(message);
+  bytes.writeUInt16BE(~sum(bytes) & 0xffff, 2);
+  return { protocol: 1, bytes };
 }
 
 /** A frame from the underlay. */

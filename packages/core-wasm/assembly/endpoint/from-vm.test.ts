@@ -28,6 +28,7 @@ import {
   endpoint,
   fromUnderlay,
   fromVm,
+  icmpv4,
 } from '../../test/endpoint-fixture.ts';
 
 const reply = (to = CLIENT, port = 40000, flags = 'A'): Buffer =>
@@ -111,11 +112,7 @@ test('an ICMP error follows the flow that it quotes; a ping follows its identifi
   bring(under, T2, CLIENT, 40000);
   bring(under, T1, CLIENT, 40001);
   const quote = ipPacket(CLIENT, '10.0.0.2', tcp({ sourcePort: 40000, destinationPort: 8080 })).subarray(0, 28);
-  const error = ipPacket('10.0.0.2', CLIENT, {
-    protocol: 1,
-    bytes: Buffer.concat([Buffer.from('0303000000000000', 'hex'), quote]),
-    checksumAt: 2,
-  });
+  const error = ipPacket('10.0.0.2', CLIENT, icmpv4(Buffer.concat([Buffer.from('0303000000000000', 'hex'), quote])));
   expect(outerDestination(under.send(VM_A1.port, fromVm(VM_A1, error)).frame)).toBe(T2);
 });
 
@@ -143,11 +140,7 @@ test('what a VM with an EIP starts itself leaves to the anycast address, also to
   const own = ipPacket('10.0.0.2', CLIENT, tcp({ sourcePort: 50000, destinationPort: 443 }));
   expectIpv4(under.send(VM_A1.port, fromVm(VM_A1, own)).frame, sourceIs(HOST1), destinationIs(ANYCAST), keyIs(100));
   expect(outerDestination(under.send(VM_A1.port, fromVm(VM_A1, reply())).frame)).toBe(T1);
-  const ping = ipPacket('10.0.0.2', CLIENT, {
-    protocol: 1,
-    bytes: Buffer.from('0800000000070001', 'hex'),
-    checksumAt: 2,
-  });
+  const ping = ipPacket('10.0.0.2', CLIENT, icmpv4(Buffer.from('0800000000070001', 'hex')));
   expect(outerDestination(under.send(VM_A1.port, fromVm(VM_A1, ping)).frame)).toBe(ANYCAST);
 });
 

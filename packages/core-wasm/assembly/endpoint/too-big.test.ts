@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { ipPacket, tcp, udp } from '../../../../tools/testkit/build.ts';
 import { expectIpv4, expectIpv6 } from '../../../../tools/testkit/expect.ts';
-import { GATEWAY_MAC, VM_A1, bytes16, endpoint, fromVm } from '../../test/endpoint-fixture.ts';
+import { GATEWAY_MAC, VM_A1, bytes16, endpoint, fromVm, icmpv4 } from '../../test/endpoint-fixture.ts';
 import { HOST2 } from '../../test/endpoint-fixture.ts';
 
 const big = (source: string, destination: string, bytes: number): Buffer => {
@@ -52,7 +52,7 @@ test('an oversized ICMP error is not answered by another one', async () => {
   const { send } = await endpoint({ uplinkMtu: 600 });
   const quote = ipPacket('10.0.0.3', '10.0.0.2', udp(1, 2, Buffer.alloc(600)));
   const bytes = Buffer.concat([Buffer.from('0303000000000000', 'hex'), quote]);
-  const error = ipPacket('10.0.0.2', '10.0.0.3', { protocol: 1, bytes, checksumAt: 2 });
+  const error = ipPacket('10.0.0.2', '10.0.0.3', icmpv4(bytes));
   expect(send(VM_A1.port, fromVm(VM_A1, error))).toMatchObject({ verdict: 'Drop', reason: 'TooBig' });
 });
 

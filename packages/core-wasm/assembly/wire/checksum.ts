@@ -1,8 +1,9 @@
 /** Internet checksum (RFC 1071) and its incremental update (RFC 1624, equation 3). */
-// Sums are taken over 16-bit words as they lie in memory: the one's complement sum does not care about byte order (RFC 1071,
-// section 2 (B)), so nothing is swapped, and a checksum field is read and written as it lies ("raw").
-// Addresses are 16 bytes; an IPv4 address is ::ffff:a.b.c.d. The ffff of the mapping is zero in one's complement arithmetic, so
-// one set of functions serves both families, and the translation between them as well (RFC 7915 changes the addresses only).
+// Sums are taken over 16-bit words as they lie in memory: the one's complement sum does not care about byte order
+// (RFC 1071, section 2 (B)), so nothing is swapped, and a checksum field is read and written as it lies ("raw").
+// Addresses are 16 bytes; an IPv4 address is ::ffff:a.b.c.d. The ffff of the mapping is zero in one's complement
+// arithmetic, so one set of functions serves both families, and the translation between them as well (RFC 7915 changes
+// the addresses only).
 
 /** Folds a sum to 16 bits. */
 export function fold(sum: u64): u32 {
@@ -37,7 +38,10 @@ export function sumOfAddress(address: usize): u32 {
   return fold((high & 0xffffffff) + (high >> 32) + (low & 0xffffffff) + (low >> 32));
 }
 
-/** Sum of the pseudo header (RFC 9293, section 3.1; RFC 8200, section 8.1). Addresses are 16 bytes, so both families are equal. */
+/**
+ * Sum of the pseudo header (RFC 9293, section 3.1; RFC 8200, section 8.1). Addresses are 16 bytes, so both families
+ * are equal.
+ */
 export function sumOfPseudoHeader(source: usize, destination: usize, protocol: u32, bytes: u32): u32 {
   return fold(
     <u64>sumOfAddress(source) + <u64>sumOfAddress(destination) + <u64>(protocol << 8)
@@ -53,7 +57,10 @@ export function update(checksum: u16, from: u32, to: u32): u16 {
   return complement(fold(<u64>(~checksum & 0xffff) + <u64>(~from & 0xffff) + <u64>(to & 0xffff)));
 }
 
-/** UDP (RFC 768): a field of 0 means "no checksum" over IPv4 and stays 0; a checksum that comes out as 0 is sent as ffff. */
+/**
+ * UDP (RFC 768): a field of 0 means "no checksum" over IPv4 and stays 0; a checksum that comes out as 0 is sent as
+ * ffff.
+ */
 export function updateUdp(checksum: u16, from: u32, to: u32): u16 {
   if (checksum == 0) return 0;
   const next = update(checksum, from, to);

@@ -30,7 +30,9 @@ export const PROTOCOL_SCTP: u32 = 132;
 @unmanaged
 export class Ipv4 {
   @inline static at(address: usize): Ipv4 { return changetype<Ipv4>(address); }
-  /** Must hold before any accessor is used. `bytes` may include Ethernet padding; the header checksum is not looked at. */
+  /**
+   * Must hold before any accessor is used. `bytes` may include Ethernet padding; the header checksum is not looked at.
+   */
   @inline isWellFormed(bytes: u32): bool {
     if (bytes < IPV4_BYTES) return false;
     const first = <u32>load<u8>(changetype<usize>(this), VERSION_AND_IHL);
@@ -61,8 +63,12 @@ export class Ipv4 {
   /** Version 4, no options. */
   @inline setVersion(): void { store<u8>(changetype<usize>(this), 0x45, VERSION_AND_IHL); }
   @inline setTrafficClass(value: u32): void { store<u8>(changetype<usize>(this), <u8>value, TRAFFIC_CLASS); }
-  @inline setTotalLength(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), TOTAL_LENGTH); }
-  @inline setIdentification(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), IDENTIFICATION); }
+  @inline setTotalLength(value: u32): void {
+    store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), TOTAL_LENGTH);
+  }
+  @inline setIdentification(value: u32): void {
+    store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), IDENTIFICATION);
+  }
   @inline setDontFragment(): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>DONT_FRAGMENT), FRAGMENT); }
   @inline setFragmentField(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), FRAGMENT); }
   @inline setTtl(value: u32): void { store<u8>(changetype<usize>(this), <u8>value, TTL); }

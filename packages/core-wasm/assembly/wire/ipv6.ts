@@ -26,12 +26,16 @@ export const MALFORMED: u32 = 0xffffffff;
 @unmanaged
 export class Ipv6 {
   @inline static at(address: usize): Ipv6 { return changetype<Ipv6>(address); }
-  /** Must hold before any accessor is used. `bytes` may include Ethernet padding. Jumbograms (length 0) are not ours. */
+  /**
+   * Must hold before any accessor is used. `bytes` may include Ethernet padding. Jumbograms (length 0) are not ours.
+   */
   @inline isWellFormed(bytes: u32): bool {
     return bytes >= IPV6_BYTES && load<u8>(changetype<usize>(this), VERSION_CLASS_LABEL) >> 4 == 6
       && this.payloadLength != 0 && this.payloadLength + IPV6_BYTES <= bytes;
   }
-  @inline get trafficClass(): u32 { return (bswap<u16>(load<u16>(changetype<usize>(this), VERSION_CLASS_LABEL)) >> 4) & 0xff; }
+  @inline get trafficClass(): u32 {
+    return (bswap<u16>(load<u16>(changetype<usize>(this), VERSION_CLASS_LABEL)) >> 4) & 0xff;
+  }
   @inline get ecn(): u32 { return this.trafficClass & 3; }
   @inline get flowLabel(): u32 { return bswap<u32>(load<u32>(changetype<usize>(this), VERSION_CLASS_LABEL)) & 0xfffff; }
   @inline get payloadLength(): u32 { return bswap<u16>(load<u16>(changetype<usize>(this), PAYLOAD_LENGTH)); }
@@ -48,7 +52,9 @@ export class Ipv6 {
     const word = (<u32>6 << 28) | ((trafficClass & 0xff) << 20) | (flowLabel & 0xfffff);
     store<u32>(changetype<usize>(this), bswap<u32>(word), VERSION_CLASS_LABEL);
   }
-  @inline setPayloadLength(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), PAYLOAD_LENGTH); }
+  @inline setPayloadLength(value: u32): void {
+    store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), PAYLOAD_LENGTH);
+  }
   @inline setNextHeader(value: u32): void { store<u8>(changetype<usize>(this), <u8>value, NEXT_HEADER); }
   @inline setHopLimit(value: u32): void { store<u8>(changetype<usize>(this), <u8>value, HOP_LIMIT); }
   @inline setSource(from: usize): void { copyAddress(this.sourceAt, from); }
@@ -63,9 +69,10 @@ export class Ipv6 {
 }
 
 /**
- * Walks the extension headers of a well-formed packet. The answer packs the upper-layer protocol (bits 0–7), its offset from the
- * IPv6 header (bits 8–23) and whether the packet is a fragment; read it by the four functions below. An atomic fragment
- * (RFC 6946) is no fragment. A routing header with segments left names another destination than the header does: refused.
+ * Walks the extension headers of a well-formed packet. The answer packs the upper-layer protocol (bits 0–7), its
+ * offset from the IPv6 header (bits 8–23) and whether the packet is a fragment; read it by the four functions below.
+ * An atomic fragment (RFC 6946) is no fragment. A routing header with segments left names another destination than the
+ * header does: refused.
  */
 export function findTransport(ip: Ipv6): u32 {
   const start = changetype<usize>(ip);
@@ -75,7 +82,8 @@ export function findTransport(ip: Ipv6): u32 {
   let fragment: u32 = 0;
   for (let count: u32 = 0; count <= EXTENSION_HEADERS_MAX; count++) {
     const isExtension = protocol == HOP_BY_HOP || protocol == DESTINATION_OPTIONS || protocol == ROUTING
-      || protocol == FRAGMENT || protocol == AUTHENTICATION || protocol == MOBILITY || protocol == HIP || protocol == SHIM6;
+      || protocol == FRAGMENT || protocol == AUTHENTICATION || protocol == MOBILITY || protocol == HIP
+      || protocol == SHIM6;
     if (!isExtension) return fragment | (offset << 8) | protocol;
     if (offset + 8 > end) return MALFORMED;
     const next = <u32>load<u8>(start + offset);

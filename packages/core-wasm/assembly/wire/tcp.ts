@@ -63,9 +63,13 @@ export class Tcp {
   }
 
   @inline setSourcePort(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), SOURCE_PORT); }
-  @inline setDestinationPort(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), DESTINATION_PORT); }
+  @inline setDestinationPort(value: u32): void {
+    store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), DESTINATION_PORT);
+  }
   @inline setSequence(value: u32): void { store<u32>(changetype<usize>(this), bswap<u32>(value), SEQUENCE); }
-  @inline setAcknowledgment(value: u32): void { store<u32>(changetype<usize>(this), bswap<u32>(value), ACKNOWLEDGMENT); }
+  @inline setAcknowledgment(value: u32): void {
+    store<u32>(changetype<usize>(this), bswap<u32>(value), ACKNOWLEDGMENT);
+  }
   @inline setHeaderBytes(value: u32): void { store<u8>(changetype<usize>(this), <u8>((value >> 2) << 4), DATA_OFFSET); }
   @inline setFlags(value: u32): void { store<u8>(changetype<usize>(this), <u8>value, FLAGS); }
   @inline setWindow(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), WINDOW); }
@@ -78,7 +82,9 @@ export class Tcp {
   }
 
   @inline rewriteSourcePort(value: u32): void { this.rewriteHalf(changetype<usize>(this) + SOURCE_PORT, value); }
-  @inline rewriteDestinationPort(value: u32): void { this.rewriteHalf(changetype<usize>(this) + DESTINATION_PORT, value); }
+  @inline rewriteDestinationPort(value: u32): void {
+    this.rewriteHalf(changetype<usize>(this) + DESTINATION_PORT, value);
+  }
   /** An address of the pseudo header changed; both are 16 bytes. */
   @inline updateAddress(from: usize, to: usize): void { this.updateChecksum(sumOfAddress(from), sumOfAddress(to)); }
   @inline updateChecksum(from: u32, to: u32): void {
@@ -91,7 +97,10 @@ export class Tcp {
     this.rewriteHalf(at + 2, max);
     return true;
   }
-  /** An option may start at an odd offset; its bytes then belong to two words of the sum, which is the same as swapping them. */
+  /**
+   * An option may start at an odd offset; its bytes then belong to two words of the sum, which is the same as swapping
+   * them.
+   */
   private rewriteHalf(at: usize, value: u32): void {
     const raw = bswap<u16>(<u16>value);
     const before = load<u16>(at);

@@ -12,7 +12,9 @@ export const UDP_BYTES: u32 = 8;
 export class Udp {
   @inline static at(address: usize): Udp { return changetype<Udp>(address); }
   /** Must hold before any accessor is used. `bytes` reaches to the end of the IP packet, without padding. */
-  @inline isWellFormed(bytes: u32): bool { return bytes >= UDP_BYTES && this.length >= UDP_BYTES && this.length <= bytes; }
+  @inline isWellFormed(bytes: u32): bool {
+    return bytes >= UDP_BYTES && this.length >= UDP_BYTES && this.length <= bytes;
+  }
   @inline get sourcePort(): u32 { return bswap<u16>(load<u16>(changetype<usize>(this), SOURCE_PORT)); }
   @inline get destinationPort(): u32 { return bswap<u16>(load<u16>(changetype<usize>(this), DESTINATION_PORT)); }
   @inline get length(): u32 { return bswap<u16>(load<u16>(changetype<usize>(this), LENGTH)); }
@@ -22,7 +24,9 @@ export class Udp {
   }
 
   @inline setSourcePort(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), SOURCE_PORT); }
-  @inline setDestinationPort(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), DESTINATION_PORT); }
+  @inline setDestinationPort(value: u32): void {
+    store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), DESTINATION_PORT);
+  }
   @inline setLength(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), LENGTH); }
   /** Computes the checksum afresh; the last call when a datagram is built. */
   @inline setChecksum(pseudoHeader: u32): void {
