@@ -6,6 +6,7 @@ import { expireFlows as expire } from './table/flow-state';
 export { endpointBurst } from './endpoint/burst';
 export { init } from './memory';
 export { emitBurst, forwardBurst, probeBurst } from './path/burst';
+export { checksumOne, decapsulateOne, encapsulateOne, parseOne, rewriteOne } from './standalone';
 export { adopt } from './table/bank';
 export { receive, recycle, send, transmit } from './port/port';
 

@@ -24,3 +24,11 @@ export {
 } from './plan.ts';
 export { SlotAllocator, createSlots, type SlotOptions, type Slots } from './slots.ts';
 export { buildProbe, type ProbePacket } from './probe.ts';
+export {
+  PacketError,
+  createCore,
+  type Ends,
+  type ParsedPacket,
+  type StandaloneCore,
+  type Tunnel,
+} from './standalone.ts';

@@ -15,6 +15,11 @@ const CONGESTION: u32 = 3;
 
 export function decapsulate(packet: PacketRecord): bool {
   if (findAddress(AddressKind.Trusted, 0, packet.source, 0, 0) == NONE) return drop(packet, Reason.UntrustedTunnel);
+  return unwrap(packet);
+}
+
+/** The same for whoever has no image to trust: the standalone functions. */
+export function unwrap(packet: PacketRecord): bool {
   copyAddress(packet.outerSource, packet.source);
   copyAddress(packet.outerDestination, packet.destination);
   const ecn = packet.family == 4 ? ipv4Of(packet).ecn : ipv6Of(packet).ecn;
