@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 // The clb command: argv, signals and exit status; run.ts does the rest.
+import { enableCompileCache } from 'node:module';
 import { ExitStatus } from './errors.ts';
-import { run } from './run.ts';
+
+// Halves the time that a command takes to start; without a writable cache directory it does nothing.
+enableCompileCache();
 
 const interrupt = new AbortController();
 let signals = 0;
@@ -19,6 +22,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+// Loaded only now: behind the compile cache, and with the signals already in our hands.
+const { run } = await import('./run.ts');
 const status = await run(process.argv.slice(2), {
   stdout: process.stdout,
   stderr: process.stderr,

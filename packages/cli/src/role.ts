@@ -70,8 +70,14 @@ async function within<T>(work: Promise<T>, complaint: string): Promise<T> {
 /** Several things that are started one after the other and closed in the opposite order, also when a start fails half-way. */
 export class Stack implements Running {
   readonly #parts: Running[] = [];
+  readonly #signal: AbortSignal | undefined;
+  constructor(signal?: AbortSignal) {
+    this.#signal = signal;
+  }
+  /** Takes a part over. Throws when the start was interrupted meanwhile: nothing more needs to be started. */
   add<R extends Running>(part: R): R {
     this.#parts.push(part);
+    this.#signal?.throwIfAborted();
     return part;
   }
   async close(): Promise<void> {
@@ -88,8 +94,8 @@ export class Stack implements Running {
 }
 
 /** Runs `start` with a stack that is closed when it throws. */
-export async function startAll<R>(start: (stack: Stack) => Promise<R>): Promise<R & Running> {
-  const stack = new Stack();
+export async function startAll<R>(start: (stack: Stack) => Promise<R>, signal?: AbortSignal): Promise<R & Running> {
+  const stack = new Stack(signal);
   try {
     const result = await start(stack);
     return Object.assign(result as R & Running, { close: () => stack.close() });

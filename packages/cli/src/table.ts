@@ -4,18 +4,21 @@ import { announce } from './command/announce.ts';
 import { apply } from './command/apply.ts';
 import { controller } from './command/controller.ts';
 import { createCommands, updateCommands } from './command/create.ts';
+import { director } from './command/director.ts';
 import { eipAllocate, eipBind, eipRelease, eipUnbind } from './command/eip.ts';
 import { endpoint } from './command/endpoint.ts';
 import { explain } from './command/explain.ts';
 import { get, remove } from './command/get.ts';
 import { proxy } from './command/proxy.ts';
 import { health, status } from './command/status.ts';
+import { targetAdd, targetRemove, targetWeight } from './command/target.ts';
 import { top } from './command/top.ts';
 import { up } from './command/up.ts';
 
 export const commands: readonly Command[] = [
   up,
   controller,
+  director,
   endpoint,
   proxy,
   announce,
@@ -23,6 +26,9 @@ export const commands: readonly Command[] = [
   ...createCommands,
   ...updateCommands,
   remove,
+  targetAdd,
+  targetWeight,
+  targetRemove,
   eipAllocate,
   eipBind,
   eipUnbind,

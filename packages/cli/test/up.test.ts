@@ -202,20 +202,35 @@ test('the API of the box answers clb status, get and apply as JSON', async () =>
   expect((await clb(['apply', '-f', file], { env })).stdout).toContain('0 created, 0 updated, 0 deleted');
 });
 
-test('it does not start with a wrong file, a taken API port or an address that is not here', async () => {
-  await writeFile(file, 'loadBalancers:\n  - nmae: web\n');
-  const wrong = await clb(['up', '-f', file]);
-  expect(wrong.status).toBe(2);
-  expect(wrong.stderr).toContain(`${file}:2:5: unknown key 'nmae'; did you mean 'name'?`);
+test(
+  'it does not start with a wrong file, a taken API port or an address that is not here',
+  { timeout: 60_000 },
+  async () => {
+    await writeFile(file, 'loadBalancers:\n  - nmae: web\n');
+    const wrong = await clb(['up', '-f', file]);
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toContain(`${file}:2:5: unknown key 'nmae'; did you mean 'name'?`);
 
-  const taken = await listen(createServer());
-  await writeFile(file, 'loadBalancers: []\n');
-  const busy = await clb(['up', '-f', file, '--api', `127.0.0.1:${portOf(taken)}`]);
-  expect(busy.status).toBe(1);
-  expect(busy.stderr).toContain('choose another port');
+    const taken = await listen(createServer());
+    await writeFile(file, 'loadBalancers: []\n');
+    const busy = await clb(['up', '-f', file, '--api', `127.0.0.1:${portOf(taken)}`]);
+    expect(busy.status).toBe(1);
+    expect(busy.stderr).toContain('choose another port');
 
-  expect((await clb(['up', '-f', join(folder, 'none.yaml')])).status).toBe(2);
-});
+    const listener = (vip: string, port: number): string =>
+      `loadBalancers: [{ name: a, vips: [${vip}], listeners: [{ protocol: TCP, port: ${port}, targets: [] }] }]\n`;
+    await writeFile(file, listener('127.0.0.1', portOf(taken)));
+    const port = await clb(['up', '-f', file, '--log', 'silent']);
+    expect(port.status).toBe(1);
+    expect(port.stderr).toMatch(/EADDRINUSE.*\n.*choose another port/);
+    await writeFile(file, listener('198.51.100.77', portOf(taken)));
+    const foreign = await clb(['up', '-f', file, '--log', 'silent']);
+    expect(foreign.status).toBe(1);
+    expect(foreign.stderr).toContain('this machine does not have that address');
+
+    expect((await clb(['up', '-f', join(folder, 'none.yaml')])).status).toBe(2);
+  },
+);
 
 test('Ctrl-C in the middle of the start ends with 0 and leaves nothing behind', async () => {
   await writeFile(file, 'loadBalancers: []\n');
@@ -227,4 +242,4 @@ test('Ctrl-C in the middle of the start ends with 0 and leaves nothing behind', 
     expect([0, null]).toContain(status);
     expect(stderr).toBe('');
   }
-});
+}, 60_000);

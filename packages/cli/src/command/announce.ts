@@ -26,17 +26,21 @@ export const announce = defineCommand({
       },
       value: 'MS',
     },
+    token: {
+      schema: { type: 'string', description: 'join token of the cluster; a switch need not hold a key of the API' },
+      value: 'TOKEN',
+      env: 'CLB_TOKEN',
+    },
     ...logFlag,
   },
   connects: true,
-  examples: ['clb announce --controller http://192.0.2.1:7000'],
+  examples: ['clb announce --controller http://192.0.2.1:7000 --token join-me'],
   async run({ flags }, context) {
     const values = flags as { controller?: string; 'api-key'?: string };
     const connection = connectionFrom(values, context.env);
-    if (connection.apiKey === undefined)
-      throw usageError('clb announce needs --api-key', 'add --api-key KEY or set CLB_API_KEY');
+    const token = flags.token ?? connection.apiKey;
+    if (token === undefined) throw usageError('clb announce needs --token', 'add --token TOKEN or set CLB_TOKEN');
     const url = connection.controller.href;
-    const token = connection.apiKey;
     const { startSwitchAnnouncer } = await import('@openclb/l4');
     return runRole(context, {
       name: 'announcer',

@@ -1,7 +1,7 @@
 // clb controller: the API, the desired state and its way to the nodes, as a process.
 import { formatHostPort, parseHostPort } from '../address.ts';
 import { defineCommand } from '../command.ts';
-import { CliError, sentenceOf } from '../errors.ts';
+import { listenError } from '../listen-error.ts';
 import { createLog } from '../log.ts';
 import { logFlag, runRole, startAll } from '../role.ts';
 
@@ -80,14 +80,3 @@ export const controller = defineCommand({
     });
   },
 });
-
-/** Why nobody can listen there, and what would help. */
-export function listenError(error: unknown, where: string): CliError {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const hints: Record<string, string> = {
-    EADDRINUSE: 'something listens there already: stop it, or choose another port',
-    EADDRNOTAVAIL: 'this machine does not have that address: see `ip address`',
-    EACCES: 'ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one',
-  };
-  return new CliError(`cannot listen on ${where}: ${sentenceOf(error)}`, { hint: hints[code], cause: error });
-}

@@ -71,7 +71,7 @@ export function renderList(resource: Resource, items: readonly Record<string, un
     (column) => column === 'id' || items.some((item) => item[column] !== undefined),
   );
   return table(
-    columns.map((column) => column.toUpperCase()),
+    columns.map((column) => column.replaceAll(/[A-Z]/g, ' $&').toUpperCase()),
     items.map((item) => columns.map((column) => summarize(item[column]))),
   );
 }

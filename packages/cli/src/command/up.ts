@@ -37,7 +37,7 @@ export const up = defineCommand({
       env: 'CLB_API_KEY',
     },
     ...pluginFlag,
-    ...logFlag,
+    log: { ...logFlag.log, schema: { ...logFlag.log.schema, default: 'warn' } },
   },
   connects: false,
   examples: ['clb up -f lb.yaml', 'clb up -f lb.yaml --api 127.0.0.1:7000 --api-key let-me-in'],
@@ -54,6 +54,7 @@ export const up = defineCommand({
             await startUp({
               config,
               pluginHost,
+              signal: context.signal,
               log,
               ...(api === undefined ? {} : { api }),
               ...(flags['api-key'] === undefined ? {} : { apiKey: flags['api-key'] }),
@@ -89,6 +90,7 @@ async function follow(context: Context, box: Up, file: string): Promise<void> {
     if (applied.result.created.length + applied.result.updated.length + applied.result.deleted.length === 0) return;
     context.out.event({ event: 'applied', file, revision, problems: applied.problems }, appliedText(file, applied));
   } catch (error) {
+    if (context.signal.aborted) return;
     const hint = error instanceof CliError ? error.hint : undefined;
     const reason = sentenceOf(error);
     context.out.event(

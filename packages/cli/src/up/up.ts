@@ -12,7 +12,7 @@ import {
 import { formatHostPort, type HostPort } from '../address.ts';
 import { createClient, type Client } from '../client.ts';
 import { problemsOf, putConfig, waitApplied } from '../command/apply.ts';
-import { listenError } from '../command/controller.ts';
+import { listenError, listenHint } from '../listen-error.ts';
 import { type LoadedConfig, parseConfig } from '../config/load.ts';
 import { CliError } from '../errors.ts';
 import { createLog, type Log } from '../log.ts';
@@ -37,6 +37,8 @@ export interface UpOptions {
   /** Already running plugins, instead of `plugins`. */
   readonly pluginHost?: PluginHost;
   readonly log?: Log;
+  /** Ends a start half-way, cleanly. */
+  readonly signal?: AbortSignal;
 }
 
 export interface Applied {
@@ -62,6 +64,7 @@ export function up(options: UpOptions): Promise<Up> {
   const first = loadedOf(options.config);
   return startAll(async (stack) => {
     const closing = new AbortController();
+    options.signal?.addEventListener('abort', () => closing.abort(), { once: true });
     stack.add({ close: () => Promise.resolve(closing.abort()) });
     const key = options.apiKey ?? randomBytes(24).toString('base64url');
     const token = randomBytes(24).toString('base64url');
@@ -94,7 +97,7 @@ export function up(options: UpOptions): Promise<Up> {
       apply: async (config: Config | string | LoadedConfig) => (await applyTo(client, loadedOf(config), false))(),
       status: () => client.call<Status>('GET', '/v1/status'),
     };
-  });
+  }, options.signal);
 }
 
 /** Puts the document; the result waits for the node. */
@@ -102,12 +105,13 @@ async function applyTo(client: Client, loaded: LoadedConfig, isFirst: boolean): 
   const result = await putConfig(client, { ...loaded, config: wholeConfig(loaded.config) });
   return async () => {
     const status = await waitApplied(client, result.revision, APPLY_MS_MAX, NODE_ID);
-    const problems = problemsOf(status);
-    if (isFirst && !status.applied) {
-      throw new CliError(problems[0] ?? 'the configuration was not applied in time', {
-        hint: 'see the log, or raise it with --log debug',
-      });
+    const refused = status.nodes.find((node) => node.id === NODE_ID)?.refused;
+    if (refused != null && refused.generation.revision >= result.revision) {
+      throw new CliError(refused.reason, { hint: listenHint(refused.reason), code: 'Refused' });
     }
+    if (isFirst && !status.applied)
+      throw new CliError('the configuration was not applied in time', { hint: 'look closer with --log debug' });
+    const problems = problemsOf(status);
     return { result, status, problems };
   };
 }

@@ -1,0 +1,52 @@
+// clb director: one all-active packet forwarder, as a process.
+import { NodeInput } from '@openclb/model';
+import { defineCommand } from '../command.ts';
+import { createLog } from '../log.ts';
+import { logFlag, nodeFlags, packetFlags, runRole } from '../role.ts';
+
+export const director = defineCommand({
+  name: 'director',
+  group: 'roles',
+  summary: 'run a director: forward packets for VIPs',
+  text: [
+    'The port carries the packets: xdp (root), packet (AF_PACKET; also in a user namespace), tun. auto takes the first that',
+    'this machine allows, and the ready line says which.',
+  ].join('\n'),
+  arguments: [],
+  flags: {
+    id: { schema: NodeInput.properties.id, value: 'ID', required: true },
+    ...packetFlags,
+    flows: {
+      schema: { type: 'integer', minimum: 1024, maximum: 16_777_216, description: 'most flows at one time' },
+      value: 'N',
+    },
+    ...nodeFlags,
+    ...logFlag,
+  },
+  connects: false,
+  examples: [
+    'clb director --id ld1 --device eth0 --controller http://192.0.2.1:7000 --token join-me --state-dir /var/lib/clb',
+  ],
+  async run({ flags }, context) {
+    const { startDirector } = await import('@openclb/l4');
+    return runRole(context, {
+      name: `director ${flags.id}`,
+      start: (giveUp) =>
+        startDirector({
+          id: flags.id,
+          controller: { url: flags.controller, token: flags.token },
+          stateDir: flags['state-dir'],
+          device: flags.device,
+          port: flags.port,
+          workers: 1,
+          onGiveUp: giveUp,
+          ...(flags.flows === undefined ? {} : { flows: flags.flows }),
+          log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
+        }),
+      ready: (role) => ({
+        facts: { role: 'director', id: flags.id, port: role.port, device: flags.device, detail: role.portInfo.detail },
+        text: `director ${flags.id}, packets by ${role.port} (${flags.device})`,
+      }),
+    });
+  },
+});
