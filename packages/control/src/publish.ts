@@ -81,6 +81,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
       streams.get(node)?.close();
       streams.set(node, stream);
       nodes.opened(node);
+      soon.flush();
       sendNewest(node);
       progress();
     },
@@ -150,16 +151,22 @@ function imageLines(compiled: () => Compiled) {
 /** Calls that come while one is waiting are one. An error is a bug of the compiler: it must not take the API or the running images along. */
 function debounced(work: () => void, onError: (error: unknown) => void) {
   let timer: NodeJS.Timeout | undefined;
+  const run = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    try {
+      work();
+    } catch (error) {
+      onError(error);
+    }
+  };
   return {
     call() {
-      timer ??= setTimeout(() => {
-        timer = undefined;
-        try {
-          work();
-        } catch (error) {
-          onError(error);
-        }
-      }, DEBOUNCE_MS);
+      timer ??= setTimeout(run, DEBOUNCE_MS);
+    },
+    /** Does at once what is waiting. */
+    flush() {
+      if (timer !== undefined) run();
     },
     cancel: () => clearTimeout(timer),
   };

@@ -15,6 +15,8 @@ export interface SqliteOptions {
   /** A file, or `:memory:`. */
   readonly path: string;
   readonly nowMs: () => number;
+  /** Revisions of history for watchers; the default is that of STORE_LIMITS. */
+  readonly historyRevisions?: number;
 }
 
 interface Watcher {
@@ -34,12 +36,13 @@ const SCHEMA = `
 `;
 const FORMAT = 1;
 const POLL_MS = 250;
-const COMPACT_EVERY = 1_000;
+/** How often history is cut: a tenth of it at a time. */
+const COMPACT_PARTS = 10;
 
 export function openSqliteStore(options: SqliteOptions): Store {
   const db = openDatabase(options);
   const sql = prepare(db);
-  const writer = makeWriter(db, sql);
+  const writer = makeWriter(db, sql, options.historyRevisions ?? STORE_LIMITS.historyRevisions);
   const watchers = makeWatchers(sql);
   const endLease = (lease: number): void => {
     writer.transact(() => {
@@ -98,7 +101,7 @@ function meta(sql: Statements, name: 'revision' | 'compacted'): number {
   return Number(sql.meta.get(name)?.['value'] ?? 0);
 }
 
-function makeWriter(db: DatabaseSync, sql: Statements) {
+function makeWriter(db: DatabaseSync, sql: Statements, historyRevisions: number) {
   const transact = <T>(work: () => T): T => {
     db.exec('BEGIN IMMEDIATE');
     try {
@@ -119,8 +122,8 @@ function makeWriter(db: DatabaseSync, sql: Statements) {
       else sql.delete.run(operation.key);
       sql.addEvent.run(revision, sequence, operation.key, value);
     }
-    const oldest = revision - STORE_LIMITS.historyRevisions;
-    if (revision % COMPACT_EVERY === 0 && oldest > meta(sql, 'compacted')) {
+    const oldest = revision - historyRevisions;
+    if (revision % Math.ceil(historyRevisions / COMPACT_PARTS) === 0 && oldest > meta(sql, 'compacted')) {
       sql.compact.run(oldest);
       sql.setMeta.run(oldest, 'compacted');
     }

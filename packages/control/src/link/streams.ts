@@ -49,7 +49,7 @@ export function openStream(response: ServerResponse, onClose: () => void): Strea
     },
     close() {
       end();
-      response.end();
+      // Not ended but cut: an orderly end would put the connection back into the node's pool just before it dies.
       response.destroy();
     },
   };
