@@ -75,6 +75,8 @@ export function setMtu(name: string, mtu: number): void {
 
 /** Set commands of ethtool. tx-csum off switches TSO off as well; rx-csum is left alone, it changes nothing for us. */
 const OFFLOADS = { txChecksum: 0x17, tso: 0x1f, gso: 0x24, gro: 0x2c } as const;
+export type Offload = keyof typeof OFFLOADS;
+const ALL_OFFLOADS = Object.keys(OFFLOADS) as Offload[];
 
 function ethtool(fd: number, name: string, value: Uint8Array): boolean {
   const ifreq = request(name);
@@ -115,11 +117,11 @@ export function setQueues(name: string, count: number): boolean {
 }
 
 /** Switches checksum and segmentation offloads of a device; returns the names that the device refused. */
-export function setOffloads(name: string, isOn: boolean): string[] {
+export function setOffloads(name: string, isOn: boolean, which: readonly Offload[] = ALL_OFFLOADS): string[] {
   return withSocket((fd) => {
     const refused: string[] = [];
-    for (const [offload, command] of Object.entries(OFFLOADS)) {
-      const value = new Uint8Array(Uint32Array.of(command, isOn ? 1 : 0).buffer);
+    for (const offload of which) {
+      const value = new Uint8Array(Uint32Array.of(OFFLOADS[offload], isOn ? 1 : 0).buffer);
       if (!ethtool(fd, name, value)) refused.push(offload);
     }
     return refused;

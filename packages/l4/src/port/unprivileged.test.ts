@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../../../', import.meta.url));
 const VITEST = fileURLToPath(new URL('../../../../node_modules/vitest/vitest.mjs', import.meta.url));
-const FILES = ['conformance', 'kernel-ports'].map((name) => `packages/l4/src/port/${name}.test.ts`);
+const FILES = ['conformance', 'kernel-ports', 'tcp'].map((name) => `packages/l4/src/port/${name}.test.ts`);
 
 test('ports and kernel tables work in an unprivileged user namespace', { timeout: 60_000 }, (context) => {
   const probe = spawnSync('unshare', ['-Urnm', 'true'], { encoding: 'utf8' });
