@@ -1,6 +1,9 @@
-// Writes docs/reference/cli.md from the command table.
+// Writes docs/reference/cli.md from the command table and docs/reference/config.md from the schema of configuration files.
+import { Config } from '@openclb/model';
 import { writeFileSync } from 'node:fs';
 import type { Command } from './command.ts';
+import { configReference } from './config/reference.ts';
+import type { Schema } from './schema.ts';
 import { connectionFlags } from './connection.ts';
 import { exitStatusText } from './errors.ts';
 import { commonFlags, type Flags } from './flags.ts';
@@ -62,5 +65,7 @@ function cell(text: string): string {
 }
 
 if (import.meta.main) {
-  writeFileSync(new URL('../../../docs/reference/cli.md', import.meta.url), cliReference(commands));
+  const folder = new URL('../../../docs/reference/', import.meta.url);
+  writeFileSync(new URL('cli.md', folder), cliReference(commands));
+  writeFileSync(new URL('config.md', folder), configReference(Config as unknown as Schema));
 }

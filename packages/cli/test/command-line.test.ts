@@ -1,9 +1,10 @@
 // The command line as its users meet it: exit statuses, messages, JSON, signals.
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parseConfig } from '../src/config/load.ts';
 import { clb, startClb } from './clb.ts';
 
 let folder: string;
@@ -87,7 +88,19 @@ test('a role says that it is ready, and a signal ends it with 0', async () => {
   }
 });
 
-test('the example configuration is valid', async () => {
-  const file = fileURLToPath(new URL('../examples/lb.yaml', import.meta.url));
-  expect(await clb(['apply', '-f', file, '--dry-run', '--json'])).toMatchObject({ status: 0, stderr: '' });
+test('every configuration that the documentation shows is valid', async () => {
+  const root = fileURLToPath(new URL('../../../', import.meta.url));
+  const pages = ['README.md', 'packages/cli/README.md', 'docs/tutorial/first-balancer.md'];
+  const texts = [await readFile(join(root, 'packages/cli/examples/lb.yaml'), 'utf8')];
+  for (const page of pages) {
+    const blocks = [...(await readFile(join(root, page), 'utf8')).matchAll(/```yaml\n([\s\S]*?)```/g)];
+    expect(blocks.length).toBeGreaterThan(0);
+    texts.push(...blocks.map((block) => block[1] ?? ''));
+  }
+  for (const text of texts) expect(parseConfig(text).config.loadBalancers).not.toEqual([]);
+});
+
+test('a configuration is read from standard input', async () => {
+  const input = 'loadBalancers: [{ name: web, vips: [203.0.113.1] }]';
+  expect(await clb(['apply', '-f', '-', '--dry-run', '--json'], { input })).toMatchObject({ status: 0, stderr: '' });
 });

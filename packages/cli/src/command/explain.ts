@@ -67,17 +67,13 @@ export function parseEndpoint(text: string, protocol: string): { address: string
   return { address, port };
 }
 
-/** The walk as lines: a step, what it saw, and the facts behind it. */
+/** The walk as lines: a step, and what it saw and decided. The facts behind each are in --json. */
 export function renderExplanation(answer: ExplainAnswer, title: string): string {
   const { generation } = answer;
   const width = Math.max(0, ...answer.steps.map((step) => step.step.length));
   const lines = [`${title} on ${answer.node} (generation ${generation.revision}.${generation.compiler})`, ''];
   for (const [index, step] of answer.steps.entries()) {
     lines.push(`${String(index + 1).padStart(3)}. ${step.step.padEnd(width)}  ${step.text}`);
-    const facts = Object.entries(step.data).map(
-      ([key, value]) => `${key} ${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
-    );
-    if (facts.length > 0) lines.push(`     ${' '.repeat(width)}  ${facts.join(', ')}`);
   }
   const isForward = answer.verdict.toLowerCase() === 'forward';
   const reason = answer.reason === '' || answer.reason.toLowerCase() === 'none' ? '' : `: ${answer.reason}`;
