@@ -96,9 +96,13 @@ export class NextHopTable {
 
   setNeighbour(address: AddressLike, mac: Uint8Array, port: number): void {
     const bytes = toBytes(address);
-    if (!this.neighbours.has(keyOf(bytes)) && this.neighbours.size >= limits.NEIGHBOURS_MAX / 2) this.forgetOldest();
-    this.neighbours.set(keyOf(bytes), { address: bytes, mac: Uint8Array.from(mac), port });
-    this.writeNeighbours();
+    const neighbour = { address: bytes, mac: Uint8Array.from(mac), port };
+    const isFull = !this.neighbours.has(keyOf(bytes)) && this.neighbours.size >= limits.NEIGHBOURS_MAX / 2;
+    if (isFull) this.forgetOldest();
+    this.neighbours.set(keyOf(bytes), neighbour);
+    // One row is written in a moment; readers must not wait for a rebuild of the table each time the kernel learns somebody.
+    if (isFull) this.writeNeighbours();
+    else this.write(() => this.placeNeighbour(neighbour));
   }
 
   removeNeighbour(address: AddressLike): void {
@@ -153,16 +157,22 @@ export class NextHopTable {
     });
   }
 
-  private placeNeighbour(neighbour: Neighbour, usedMs: number): void {
+  /** In the row that the address has already, or in the first free one. */
+  private placeNeighbour(neighbour: Neighbour, usedMs?: number): void {
     let slot = hashNeighbour(neighbour.address) & (limits.NEIGHBOURS_MAX - 1);
-    while (this.view.getUint32(this.neighbourRow(slot) + NeighbourRow.at.flags, true) !== 0)
-      slot = (slot + 1) & (limits.NEIGHBOURS_MAX - 1);
+    while (!this.isFreeFor(slot, neighbour.address)) slot = (slot + 1) & (limits.NEIGHBOURS_MAX - 1);
     const row = this.neighbourRow(slot);
     this.bytes.set(neighbour.address, row + NeighbourRow.at.address);
     this.bytes.set(neighbour.mac, row + NeighbourRow.at.mac);
     this.view.setUint16(row + NeighbourRow.at.port, neighbour.port, true);
-    this.view.setUint32(row + NeighbourRow.at.usedMs, usedMs, true);
+    if (usedMs !== undefined) this.view.setUint32(row + NeighbourRow.at.usedMs, usedMs, true);
     this.view.setUint32(row + NeighbourRow.at.flags, 1, true);
+  }
+
+  private isFreeFor(slot: number, address: Uint8Array): boolean {
+    const row = this.neighbourRow(slot);
+    if (this.view.getUint32(row + NeighbourRow.at.flags, true) === 0) return true;
+    return address.every((byte, at) => this.bytes[row + NeighbourRow.at.address + at] === byte);
   }
 
   private neighbourRow(slot: number): number {

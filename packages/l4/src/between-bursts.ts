@@ -5,7 +5,7 @@ import { type Core } from '@openclb/core-wasm';
 import { NextHopTable, PacketRecord, Reason, Verdict, limits } from '@openclb/core-wasm/layout';
 import { answerHeartbeat } from './heartbeat-answer.ts';
 import { HeartbeatStatus } from './heartbeat.ts';
-import { type HeldPackets, createHeldPackets } from './held.ts';
+import { createHeldPackets } from './held.ts';
 import { type PuntedPacket, type SlottedProbe } from './worker-messages.ts';
 
 const PUNTS_PER_TURN_MAX = 64;
@@ -19,7 +19,8 @@ export interface BetweenBursts {
   /** Probes to send with the next `settle`. */
   probe(probes: readonly SlottedProbe[]): void;
   setStatus(status: number): void;
-  readonly held: HeldPackets;
+  /** Packets that were dropped here, after the core had counted them as held or punted. */
+  losses(): Record<string, number>;
 }
 
 export function createBetweenBursts(core: Core, kick: (mask: number) => void): BetweenBursts {
@@ -27,10 +28,11 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   const nextHops = new Uint32Array(core.memory.buffer, core.plan.map.nextHops + NextHopTable.at.sequence, 1);
   const held = createHeldPackets();
   let status: number = HeartbeatStatus.Serving;
-  let punted: PuntedPacket[] = [];
-  let waiting: SlottedProbe[] = [];
+  const punted: PuntedPacket[] = [];
+  const waiting: SlottedProbe[] = [];
   let seenSequence = 0;
   let taken = 0;
+  let puntOverflow = 0;
 
   function takeBurst(count: number, nowMs: number): number {
     let mask = 0;
@@ -44,7 +46,10 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   }
 
   function takePunt(index: number): number {
-    if (++taken > PUNTS_PER_TURN_MAX) return 0;
+    if (++taken > PUNTS_PER_TURN_MAX) {
+      puntOverflow++;
+      return 0;
+    }
     if (answerHeartbeat(core, index, status)) return 1 << core.portIn(index);
     punted.push(copyPunted(core, index));
     return 0;
@@ -66,19 +71,15 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   }
 
   return {
-    held,
     takeBurst,
+    losses: () => ({ heldExpired: held.expired, heldOverflow: held.overflow, puntOverflow }),
     settle(nowMs, hand) {
       taken = 0;
-      if (punted.length > 0) {
-        hand(punted);
-        punted = [];
-      }
-      if (waiting.length > 0) {
-        probeNow(waiting, nowMs);
-        waiting = [];
-      }
+      if (punted.length > 0) hand(punted.splice(0));
+      if (waiting.length > 0) probeNow(waiting.splice(0), nowMs);
       const sequence = Atomics.load(nextHops, 0);
+      // Odd: the main thread is writing; the next turn will see it done.
+      if ((sequence & 1) === 1) return;
       if (held.size > 0 && sequence !== seenSequence) {
         // What is still unresolved keeps the time of its first try.
         for (const { packet, sinceMs } of held.takeAll(nowMs)) {

@@ -4,7 +4,12 @@ import { type Core, type LinearMemory, type MemoryPlan, NextHopTable } from '@op
 import { limits } from '@openclb/core-wasm/layout';
 import { clock } from './clock.ts';
 import { type Log, messageOf } from './log.ts';
-import { type KernelRoute, type KernelTables, openKernelTables } from './netlink/kernel-tables.ts';
+import {
+  type KernelNeighbour,
+  type KernelRoute,
+  type KernelTables,
+  openKernelTables,
+} from './netlink/kernel-tables.ts';
 import { readDevice } from './port/device.ts';
 import { isV4 } from './netlink/messages.ts';
 import { inNamespace } from './port/ffi.ts';
@@ -76,6 +81,7 @@ function followKernel(hops: NextHopTable, { tables, port, log, netns }: NextHopO
   const kernel = openKernelTables(netns === undefined ? {} : { netns });
   const device = inNamespace(netns, () => readDevice(port.device).index);
   let routes = new Map<string, KernelRoute>();
+  let neighbours = new Map<string, KernelNeighbour>();
   /** When each address was asked for. */
   const asked = new Map<string, number>();
 
@@ -102,11 +108,16 @@ function followKernel(hops: NextHopTable, { tables, port, log, netns }: NextHopO
   }
 
   function copyNeighbours(): void {
+    const wanted = new Map<string, KernelNeighbour>();
     for (const neighbour of kernel.neighbours()) {
-      if (neighbour.device !== device) continue;
-      if (neighbour.mac === null) hops.removeNeighbour(neighbour.address);
-      else hops.setNeighbour(neighbour.address, neighbour.mac, port.index);
+      if (neighbour.device === device && neighbour.mac !== null) wanted.set(neighbour.address.join('.'), neighbour);
     }
+    for (const [key, { address }] of neighbours) if (!wanted.has(key)) hops.removeNeighbour(address);
+    for (const [key, { address, mac }] of wanted) {
+      // The kernel tells every change of state, also those that change nothing for us.
+      if (String(neighbours.get(key)?.mac) !== String(mac)) hops.setNeighbour(address, mac!, port.index);
+    }
+    neighbours = wanted;
   }
 
   function ask(address: Uint8Array, nowMs: number): void {
