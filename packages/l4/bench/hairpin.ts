@@ -13,8 +13,8 @@ import type { PortKindName } from '../src/port/port.ts';
 import { DEVICE, makeVeth, openCore, PEER, PREFIX, roomOf, TUN_DEVICE } from '../src/port/rigs.ts';
 import { enterNamespace } from '../src/port/test-namespace.ts';
 
-const WARM_MS = 500;
-const MEASURE_MS = 3_000;
+const WARM_MS = 300;
+const MEASURE_MS = 1_500;
 const FLOWS = 1_000;
 const FRAME_ROOM = 64;
 
