@@ -60,8 +60,8 @@ export class UdpRelays {
 
   async #bind(vip: string, listener: CompiledListener): Promise<Open> {
     const socket = dgram.createSocket({
-      type: vip.includes(':') ? 'udp6' : 'udp4',
-      ipv6Only: true,
+      // An IPv4 socket does not know the option and refuses to be bound with it.
+      ...(vip.includes(':') ? { type: 'udp6', ipv6Only: true } : { type: 'udp4' }),
       reusePort: this.#reusePort,
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
