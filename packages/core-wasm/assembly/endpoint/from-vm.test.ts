@@ -11,6 +11,8 @@ import {
   ttlIs,
 } from '../../../../tools/testkit/expect.ts';
 import { parseFrame } from '../../../../tools/testkit/parse.ts';
+import { nameOf, verdictEnum } from '../../layout/index.ts';
+import { NextHopTable } from '../../src/index.ts';
 import {
   ANYCAST,
   CLIENT,
@@ -24,11 +26,13 @@ import {
   VM_A1,
   VM_A3,
   VM_B1,
+  bytes16,
   eipOf,
   endpoint,
   fromUnderlay,
   fromVm,
   icmpv4,
+  mac,
 } from '../../test/endpoint-fixture.ts';
 
 const reply = (to = CLIENT, port = 40000, flags = 'A'): Buffer =>
@@ -175,4 +179,21 @@ test('a full memory keeps the newest flows and counts what it pushed out', async
   const last = under.send(VM_B1.port, fromVm(VM_B1, reply(CLIENT, 20199)), 1300);
   expect(last.verdict).toBe('Forward');
   expect(under.writer.counters()['endpoint.recalledExact']).toBe(1);
+});
+
+test('a packet whose next hop is unknown is held complete, and leaves once it is known', async () => {
+  const { core, send } = await endpoint();
+  const hops = new NextHopTable(core.plan, core.memory);
+  hops.setRoute('10.255.0.12', 32, null, 0);
+  const packet = ipPacket('10.0.0.2', '10.0.0.3', udp(1, 2, Buffer.from('x')));
+  expect(send(VM_A1.port, fromVm(VM_A1, packet))).toMatchObject({ verdict: 'Held', reason: 'Unresolved' });
+  expect(core.takeUnresolved().map(({ address }) => Buffer.from(address))).toEqual([Buffer.from(bytes16(HOST2))]);
+  const held = core.ipPacket(0).slice();
+  hops.setNeighbour(HOST2, mac('02:10:00:00:00:12'), 0);
+  core.inject([held]);
+  core.emitBurst(1, 1001);
+  const out = Buffer.from(core.frame(0));
+  expect(nameOf(verdictEnum, core.verdict(0))).toBe('Forward');
+  expect(parseFrame(out).destinationMac).toBe('02:10:00:00:00:12');
+  expectIpv4(out, destinationIs(HOST2), keyIs(100), innerIs(destinationIs('10.0.0.3')));
 });

@@ -32,12 +32,12 @@ export function forwardBurst(count: u32, nowMs: u32): void {
   const end = min(count, BURST_MAX);
   for (let index: u32 = 0; index < end; index++) {
     const packet = recordAt(index);
-    if (begin(packet)) walk(packet);
+    if (begin(packet) && hasImage(packet)) walk(packet);
     finish(packet);
   }
 }
 
-/** Complete IP packets that only lack their way out: held packets, answers of the main program. */
+/** Complete IP packets that only lack their way out: held packets, answers of the main program. Endpoints use it too: no image needed. */
 export function emitBurst(count: u32, nowMs: u32): void {
   setNow(nowMs);
   const end = min(count, BURST_MAX);
@@ -57,7 +57,7 @@ export function probeBurst(count: u32, nowMs: u32): void {
     const packet = recordAt(index);
     const slot = packet.targetSlot;
     packet.flags |= <u16>PacketFlag.Layer3;
-    if (begin(packet) && slot < bank.targets && parse(packet)) {
+    if (begin(packet) && hasImage(packet) && slot < bank.targets && parse(packet)) {
       packet.targetSlot = slot;
       const target = targetAt(slot);
       if (routeToTarget(packet, target) && encapsulate(packet, target.encapsulation)) emit(packet);
@@ -123,6 +123,10 @@ function begin(packet: PacketRecord): bool {
     packet.length = 0;
     return drop(packet, Reason.BadAddress);
   }
+  return true;
+}
+
+function hasImage(packet: PacketRecord): bool {
   return changetype<usize>(bank) != 0 ? true : drop(packet, Reason.NoImage);
 }
 
