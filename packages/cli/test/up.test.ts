@@ -1,16 +1,15 @@
 // clb up end to end: real files, real sockets, a child process, and traffic that goes on while the file changes.
 import { once } from 'node:events';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { clb, type RunningClb, startClb } from './clb.ts';
+import { closers, echo, freePort, get, listen, portOf, web } from './servers.ts';
 
 let folder: string;
 let file: string;
-const closers: (() => unknown)[] = [];
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'clb-up-'));
   file = join(folder, 'lb.yaml');
@@ -19,47 +18,6 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
   await rm(folder, { recursive: true });
 });
-
-function portOf(server: Server | HttpServer): number {
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
-
-async function listen<S extends Server | HttpServer>(server: S): Promise<S> {
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  closers.push(
-    () => new Promise((done) => (server.close(done), 'closeAllConnections' in server && server.closeAllConnections())),
-  );
-  return server;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const port = portOf(server);
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
-/** Answers every request with its name and the address that it was told. */
-function web(name: string): Promise<HttpServer> {
-  return listen(
-    createHttpServer((request, response) => response.end(`${name} for ${String(request.headers['x-real-ip'])}`)),
-  );
-}
-
-/** Says its name first and then returns what it gets. */
-function echo(name: string): Promise<Server> {
-  return listen(
-    createServer((socket) => {
-      socket.on('error', () => undefined);
-      socket.write(`${name}\n`);
-      socket.pipe(socket);
-    }),
-  );
-}
 
 interface Line {
   send(text: string): void;
@@ -116,9 +74,6 @@ function startUp(...flags: string[]): RunningClb {
   closers.push(() => running.stop('SIGKILL'));
   return running;
 }
-
-const get = async (port: number, path = '/'): Promise<string> =>
-  (await fetch(`http://127.0.0.1:${port}${path}`)).text();
 
 test('it serves HTTP and TCP, follows its file without dropping connections, and refuses a wrong file', async () => {
   const [one, two] = [await web('one'), await web('two')];
