@@ -80,7 +80,7 @@ export const RETURN_WAYS: u32 = 8;
 export const RETURN_IDLE_MS: u32 = 900000;
 export const ENDPOINT_FILL_EIGHTHS: u32 = 6;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1072110366;
+export const LAYOUT_HASH: u32 = 2470231791;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -1194,7 +1194,9 @@ export class RouteRow {
   family: u32;
   /** Prefix length in 128 bits. */
   length: u32;
-  private padding0: u64;
+  /** Row of the gateway in the neighbour table + 1, or 0 while it is unresolved. */
+  neighbour: u32;
+  private padding0: u32;
   private padding1: u64;
   @inline static at(address: usize): RouteRow { return changetype<RouteRow>(address); }
 }
@@ -1206,6 +1208,7 @@ if (offsetof<RouteRow>('port') != 48) ERROR('RouteRow.port has moved');
 if (offsetof<RouteRow>('mtu') != 52) ERROR('RouteRow.mtu has moved');
 if (offsetof<RouteRow>('family') != 56) ERROR('RouteRow.family has moved');
 if (offsetof<RouteRow>('length') != 60) ERROR('RouteRow.length has moved');
+if (offsetof<RouteRow>('neighbour') != 64) ERROR('RouteRow.neighbour has moved');
 if (offsetof<RouteRow>() != 80) ERROR('RouteRow has another size');
 
 /** A target, by slot. */

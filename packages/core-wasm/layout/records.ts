@@ -275,6 +275,7 @@ export const RouteRow = record('RouteRow', 80, 'A route. Prefix and mask are tho
   mtu: ['u32', 'MTU of the route, or 0 for that of the port.'],
   family: ['u32', '4 or 6: a default route of IPv6 must not take IPv4.'],
   length: ['u32', 'Prefix length in 128 bits.'],
+  neighbour: ['u32', 'Row of the gateway in the neighbour table + 1, or 0 while it is unresolved.'],
 });
 
 export const NeighbourRow = record(

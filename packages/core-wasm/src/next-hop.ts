@@ -103,6 +103,13 @@ export class NextHopTable {
     // One row is written in a moment; readers must not wait for a rebuild of the table each time the kernel learns somebody.
     if (isFull) this.writeNeighbours();
     else this.write(() => this.placeNeighbour(neighbour));
+    if (this.isGateway(bytes)) this.writeRoutes();
+  }
+
+  private isGateway(address: Uint8Array): boolean {
+    for (const route of this.routes.values())
+      if (route.gateway !== null && keyOf(route.gateway) === keyOf(address)) return true;
+    return false;
   }
 
   removeNeighbour(address: AddressLike): void {
@@ -138,12 +145,13 @@ export class NextHopTable {
         this.view.setUint32(row + RouteRow.at.mtu, route.mtu, true);
         this.view.setUint32(row + RouteRow.at.family, isMapped(route.prefix) ? 4 : 6, true);
         this.view.setUint32(row + RouteRow.at.length, route.length, true);
+        this.view.setUint32(row + RouteRow.at.neighbour, this.rowOf(route.gateway), true);
       }
       this.view.setUint32(this.plan.map.nextHops + Head.at.routes, sorted.length, true);
     });
   }
 
-  /** Rewrites the whole hash table: removal in open addressing is a rebuild, and neighbours are few. */
+  /** Rewrites the whole hash table: removal in open addressing is a rebuild, and neighbours are few. Then the rows of gateways. */
   private writeNeighbours(): void {
     const used = new Map<string, number>();
     for (let slot = 0; slot < limits.NEIGHBOURS_MAX; slot++) {
@@ -155,6 +163,16 @@ export class NextHopTable {
       this.bytes.fill(0, this.neighbourRow(0), this.neighbourRow(limits.NEIGHBOURS_MAX));
       for (const [key, neighbour] of this.neighbours) this.placeNeighbour(neighbour, used.get(key) ?? 0);
     });
+    this.writeRoutes();
+  }
+
+  /** Row of a gateway + 1, or 0. */
+  private rowOf(gateway: Uint8Array | null): number {
+    if (gateway === null || !this.neighbours.has(keyOf(gateway))) return 0;
+    let slot = hashNeighbour(gateway) & (limits.NEIGHBOURS_MAX - 1);
+    while (keyOf(this.bytes.subarray(this.neighbourRow(slot), this.neighbourRow(slot) + 16)) !== keyOf(gateway))
+      slot = (slot + 1) & (limits.NEIGHBOURS_MAX - 1);
+    return slot + 1;
   }
 
   /** In the row that the address has already, or in the first free one. */
@@ -162,8 +180,9 @@ export class NextHopTable {
     let slot = hashNeighbour(neighbour.address) & (limits.NEIGHBOURS_MAX - 1);
     while (!this.isFreeFor(slot, neighbour.address)) slot = (slot + 1) & (limits.NEIGHBOURS_MAX - 1);
     const row = this.neighbourRow(slot);
-    this.bytes.set(neighbour.address, row + NeighbourRow.at.address);
+    // The address last: a reader that finds it may use the row.
     this.bytes.set(neighbour.mac, row + NeighbourRow.at.mac);
+    this.bytes.set(neighbour.address, row + NeighbourRow.at.address);
     this.view.setUint16(row + NeighbourRow.at.port, neighbour.port, true);
     if (usedMs !== undefined) this.view.setUint32(row + NeighbourRow.at.usedMs, usedMs, true);
     this.view.setUint32(row + NeighbourRow.at.flags, 1, true);

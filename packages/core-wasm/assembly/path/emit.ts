@@ -1,6 +1,6 @@
 // emit: the link header of the next hop in front of the packet. An unresolved next hop holds the packet, complete but for that (P36).
 import { LinkKind, NONE, PacketRecord, Reason, Step } from '../layout.gen';
-import { reportUnresolved, useNeighbour } from '../table/next-hop';
+import { reportUnresolved, copyNeighbour } from '../table/next-hop';
 import { portAt } from '../table/rows';
 import { drop, forward, hold } from '../verdict';
 import { ETHERNET_BYTES, Ethernet } from '../wire/ethernet';
@@ -14,17 +14,19 @@ export function emit(packet: PacketRecord): bool {
     return prepend(packet, 0) ? forward(packet, packet.portOut) : drop(packet, Reason.NoHeadroom);
   }
   if (port.kind != <u16>LinkKind.Ethernet) return drop(packet, Reason.NoRoute);
-  if (packet.nextHop == NONE) {
-    prepend(packet, 0);
-    reportUnresolved();
-    return hold(packet, Reason.Unresolved);
-  }
+  if (packet.nextHop == NONE) return wait(packet);
   if (!prepend(packet, ETHERNET_BYTES)) return drop(packet, Reason.NoHeadroom);
   packet.l2Bytes = <u16>ETHERNET_BYTES;
   packet.l3 = <u16>ETHERNET_BYTES;
   const ethernet = Ethernet.at(frameAt(packet));
-  ethernet.setDestination(useNeighbour(packet.nextHop).mac);
+  if (!copyNeighbour(packet.nextHop, ethernet.destinationAt)) return wait(packet);
   ethernet.setSource(port.mac);
   ethernet.setEtherType(packet.etherType);
   return forward(packet, packet.portOut);
+}
+
+function wait(packet: PacketRecord): bool {
+  prepend(packet, 0);
+  reportUnresolved();
+  return hold(packet, Reason.Unresolved);
 }

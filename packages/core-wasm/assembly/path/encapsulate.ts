@@ -32,17 +32,14 @@ export function encapsulate(packet: PacketRecord, encapsulation: Encapsulation):
 }
 
 function writeOuter4(packet: PacketRecord, trafficClass: u32, protocol: u32): void {
-  const ip = Ipv4.at(l3At(packet));
-  ip.setVersion();
-  ip.setTrafficClass(trafficClass);
-  ip.setTotalLength(ipBytes(packet));
-  ip.setIdentification(0);
-  ip.setDontFragment();
-  ip.setTtl(OUTER_TTL);
-  ip.setProtocol(protocol);
-  ip.setSource(packet.outerSource);
-  ip.setDestination(packet.outerDestination);
-  ip.setChecksum();
+  Ipv4.at(l3At(packet)).setOuter(
+    trafficClass,
+    ipBytes(packet),
+    OUTER_TTL,
+    protocol,
+    packet.outerSource,
+    packet.outerDestination,
+  );
 }
 
 function writeOuter6(packet: PacketRecord, trafficClass: u32, protocol: u32): void {
@@ -56,8 +53,5 @@ function writeOuter6(packet: PacketRecord, trafficClass: u32, protocol: u32): vo
 }
 
 function writeGre(at: usize, innerFamily: u32, key: u32): void {
-  const gre = Gre.at(at);
-  gre.setFlags();
-  gre.setProtocol(innerFamily == 4 ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6);
-  gre.setVpcId(key);
+  Gre.at(at).setHeader(innerFamily == 4 ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6, key);
 }

@@ -7,7 +7,7 @@ export function hop(packet: PacketRecord): bool {
   if (packet.family == 4) {
     const ip = ipv4Of(packet);
     if (ip.ttl <= 1) return drop(packet, Reason.TtlExceeded);
-    ip.rewriteTtl(ip.ttl - 1);
+    ip.lowerTtl();
     return true;
   }
   const ip = ipv6Of(packet);

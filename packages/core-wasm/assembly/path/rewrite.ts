@@ -1,5 +1,6 @@
 // Rewrites of a packet's two ends with every checksum they are part of (RFC 1624; RFC 4443 for ICMPv6). No step: translate and eip use it.
 import { PacketRecord } from '../layout.gen';
+import { sumOfAddress } from '../wire/checksum';
 import { Icmpv4 } from '../wire/icmpv4';
 import { Icmpv6 } from '../wire/icmpv6';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
@@ -7,16 +8,24 @@ import { copyAddress } from '../wire/ipv6';
 import { ipv4Of, ipv6Of, l4At, tcpOf, udpOf } from './frame';
 
 export function rewriteSource(packet: PacketRecord, to: usize): void {
-  updateTransport(packet, packet.source, to);
-  if (packet.family == 4) ipv4Of(packet).rewriteSource(to);
-  else ipv6Of(packet).setSource(to);
+  const before = sumOfAddress(packet.source);
+  const after = sumOfAddress(to);
+  updateTransport(packet, before, after);
+  if (packet.family == 4) {
+    ipv4Of(packet).setSource(to);
+    ipv4Of(packet).updateChecksum(before, after);
+  } else ipv6Of(packet).setSource(to);
   copyAddress(packet.source, to);
 }
 
 export function rewriteDestination(packet: PacketRecord, to: usize): void {
-  updateTransport(packet, packet.destination, to);
-  if (packet.family == 4) ipv4Of(packet).rewriteDestination(to);
-  else ipv6Of(packet).setDestination(to);
+  const before = sumOfAddress(packet.destination);
+  const after = sumOfAddress(to);
+  updateTransport(packet, before, after);
+  if (packet.family == 4) {
+    ipv4Of(packet).setDestination(to);
+    ipv4Of(packet).updateChecksum(before, after);
+  } else ipv6Of(packet).setDestination(to);
   copyAddress(packet.destination, to);
 }
 
@@ -42,9 +51,9 @@ function rewriteIdentifier(packet: PacketRecord, identifier: u32): void {
   else if (packet.protocol == <u8>PROTOCOL_ICMPV6) Icmpv6.at(l4At(packet)).rewriteIdentifier(identifier);
 }
 
-/** ICMP over IPv4 and SCTP have no pseudo header. */
-function updateTransport(packet: PacketRecord, from: usize, to: usize): void {
-  if (packet.protocol == <u8>PROTOCOL_TCP) tcpOf(packet).updateAddress(from, to);
-  else if (packet.protocol == <u8>PROTOCOL_UDP) udpOf(packet).updateAddress(from, to);
-  else if (packet.protocol == <u8>PROTOCOL_ICMPV6) Icmpv6.at(l4At(packet)).updateAddress(from, to);
+/** The ffff of a mapped address is zero in the sum, so header and transport share one. ICMP over IPv4 and SCTP have no pseudo header. */
+function updateTransport(packet: PacketRecord, before: u32, after: u32): void {
+  if (packet.protocol == <u8>PROTOCOL_TCP) tcpOf(packet).updateChecksum(before, after);
+  else if (packet.protocol == <u8>PROTOCOL_UDP) udpOf(packet).updateChecksum(before, after);
+  else if (packet.protocol == <u8>PROTOCOL_ICMPV6) Icmpv6.at(l4At(packet)).updateChecksum(before, after);
 }

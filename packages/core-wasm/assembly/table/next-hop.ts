@@ -15,6 +15,8 @@ export let routeMtu: u32 = 0;
 /** First and second half of the address to resolve: the gateway, or the destination itself on the link. */
 export let hopHigh: u64 = 0;
 export let hopLow: u64 = 0;
+let isGateway: bool = false;
+let gatewayRow: u32 = 0;
 
 /** Longest prefix of a 16-byte address. False when there is no route. */
 export function findRoute(destination: usize): bool {
@@ -29,8 +31,9 @@ export function findRoute(destination: usize): bool {
   return false;
 }
 
-/** Row of the neighbour that `findRoute` named, or NONE. */
+/** Row of the neighbour that `findRoute` named, or NONE. The writer has looked gateways up already. */
 export function findNeighbour(): u32 {
+  if (isGateway) return gatewayRow - 1;
   for (let tries: u32 = 0; tries < READ_TRIES; tries++) {
     const before = sequence();
     if (before & 1) continue;
@@ -40,11 +43,21 @@ export function findNeighbour(): u32 {
   return NONE;
 }
 
-/** Address of the link address of a neighbour row; marks the row as used. */
+/** A row found this very moment; marks it as used. */
 export function useNeighbour(row: u32): NeighbourRow {
   const neighbour = neighbourAt(row);
   neighbour.usedMs = nowMs;
   return neighbour;
+}
+
+/** Copies the link address of a row and marks it as used. False when the row was given to another address meanwhile. */
+export function copyNeighbour(row: u32, to: usize): bool {
+  const neighbour = neighbourAt(row);
+  if (neighbour.addressLow != hopLow || neighbour.addressHigh != hopHigh) return false;
+  store<u32>(to, load<u32>(neighbour.mac));
+  store<u16>(to, load<u16>(neighbour.mac, 4), 4);
+  if (neighbour.usedMs != nowMs) neighbour.usedMs = nowMs;
+  return true;
 }
 
 /** Tells the main program once in a while that the next hop found last is wanted. The ring forgets the oldest. */
@@ -71,6 +84,8 @@ function searchRoutes(high: u64, low: u64): bool {
     const isOnLink = (route.gatewayHigh | route.gatewayLow) == 0;
     hopHigh = isOnLink ? high : route.gatewayHigh;
     hopLow = isOnLink ? low : route.gatewayLow;
+    isGateway = !isOnLink;
+    gatewayRow = route.neighbour;
     routePort = route.port;
     routeMtu = route.mtu;
     return true;

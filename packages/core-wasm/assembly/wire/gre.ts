@@ -16,6 +16,11 @@ export class Gre {
   /** EtherType of the inner packet. */
   @inline get protocol(): u32 { return bswap<u16>(load<u16>(changetype<usize>(this), PROTOCOL)); }
   @inline get vpcId(): u32 { return bswap<u32>(load<u32>(changetype<usize>(this), KEY)); }
+  /** A whole header of ours. */
+  @inline setHeader(protocol: u32, vpcId: u32): void {
+    store<u32>(changetype<usize>(this), <u32>bswap<u16>(ONLY_KEY_PRESENT) | (<u32>bswap<u16>(<u16>protocol) << 16));
+    this.setVpcId(vpcId);
+  }
   @inline setFlags(): void { store<u16>(changetype<usize>(this), bswap<u16>(ONLY_KEY_PRESENT), FLAGS); }
   @inline setProtocol(value: u32): void { store<u16>(changetype<usize>(this), bswap<u16>(<u16>value), PROTOCOL); }
   @inline setVpcId(value: u32): void { store<u32>(changetype<usize>(this), bswap<u32>(value), KEY); }

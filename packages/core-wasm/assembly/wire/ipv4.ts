@@ -1,5 +1,5 @@
 /** IPv4 (RFC 791); DSCP and ECN are RFC 2474 and RFC 3168. */
-import { complement, sumOf, update } from './checksum';
+import { complement, fold, sumOf, update } from './checksum';
 
 const VERSION_AND_IHL: usize = 0;
 const TRAFFIC_CLASS: usize = 1;
@@ -39,7 +39,11 @@ export class Ipv4 {
     if (first >> 4 != 4 || (first & 15) < 5) return false;
     return this.totalLength >= this.headerBytes && this.totalLength <= bytes;
   }
-  @inline get isChecksumValid(): bool { return sumOf(changetype<usize>(this), this.headerBytes) == 0xffff; }
+  @inline get isChecksumValid(): bool {
+    if (load<u8>(changetype<usize>(this), VERSION_AND_IHL) != 0x45) return sumOf(changetype<usize>(this), this.headerBytes) == 0xffff;
+    const at = changetype<usize>(this);
+    return fold(<u64>load<u32>(at) + load<u32>(at, 4) + load<u32>(at, 8) + load<u32>(at, 12) + load<u32>(at, 16)) == 0xffff;
+  }
   @inline get headerBytes(): u32 { return (<u32>load<u8>(changetype<usize>(this), VERSION_AND_IHL) & 15) << 2; }
   @inline get trafficClass(): u32 { return load<u8>(changetype<usize>(this), TRAFFIC_CLASS); }
   @inline get ecn(): u32 { return this.trafficClass & 3; }
@@ -60,6 +64,20 @@ export class Ipv4 {
   @inline copySourceTo(to: usize): void { storeMapped(to, load<u32>(changetype<usize>(this), SOURCE)); }
   @inline copyDestinationTo(to: usize): void { storeMapped(to, load<u32>(changetype<usize>(this), DESTINATION)); }
 
+  /** A whole header without options, id 0, DF; the checksum is summed up on the way instead of being read back. */
+  setOuter(trafficClass: u32, totalLength: u32, ttl: u32, protocol: u32, source: usize, destination: usize): void {
+    const from = load<u32>(source, 12);
+    const to = load<u32>(destination, 12);
+    const first: u32 = 0x45 | (trafficClass << 8) | (<u32>bswap<u16>(<u16>totalLength) << 16);
+    const second: u32 = <u32>bswap<u16>(<u16>DONT_FRAGMENT) << 16;
+    const third: u32 = ttl | (protocol << 8);
+    const sum = fold(<u64>first + second + third + from + to);
+    store<u32>(changetype<usize>(this), first);
+    store<u32>(changetype<usize>(this), second, IDENTIFICATION);
+    store<u32>(changetype<usize>(this), third | (<u32>complement(sum) << 16), TTL);
+    store<u32>(changetype<usize>(this), from, SOURCE);
+    store<u32>(changetype<usize>(this), to, DESTINATION);
+  }
   /** Version 4, no options. */
   @inline setVersion(): void { store<u8>(changetype<usize>(this), 0x45, VERSION_AND_IHL); }
   @inline setTrafficClass(value: u32): void { store<u8>(changetype<usize>(this), <u8>value, TRAFFIC_CLASS); }
@@ -90,6 +108,12 @@ export class Ipv4 {
     this.setTtl(value);
     this.updateChecksum(before, load<u16>(changetype<usize>(this), TTL));
   }
+  /** TTL minus one, which must not be 0. TTL and protocol are one word of the sum, so no byte is written and read back as a word. */
+  @inline lowerTtl(): void {
+    const before = load<u16>(changetype<usize>(this), TTL);
+    store<u16>(changetype<usize>(this), before - 1, TTL);
+    this.updateChecksum(before, before - 1);
+  }
   @inline rewriteEcn(value: u32): void {
     const before = load<u16>(changetype<usize>(this), VERSION_AND_IHL);
     this.setTrafficClass((this.trafficClass & 0xfc) | (value & 3));
@@ -109,8 +133,8 @@ export class Ipv4 {
 /** Stores a raw (network order) IPv4 address as 16 bytes. */
 export function storeMapped(to: usize, raw: u32): void {
   store<u64>(to, 0);
-  store<u32>(to, MAPPED_PREFIX, 8);
-  store<u32>(to, raw, 12);
+  // One store, because the address is soon read as one word: a load across two younger stores waits for both.
+  store<u64>(to, (<u64>raw << 32) | MAPPED_PREFIX, 8);
 }
 
 /** True for an IPv4 address written as 16 bytes. */
