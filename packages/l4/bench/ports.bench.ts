@@ -38,7 +38,7 @@ function measure(kind: string): Result | string {
   const words = ['--conditions=@openclb/source', fileURLToPath(new URL('hairpin.ts', import.meta.url)), kind];
   const child = spawnSync(process.execPath, words, { encoding: 'utf8', timeout: 60_000 });
   if (child.status === 0) return JSON.parse(child.stdout) as Result;
-  return child.stderr.trim().split('\n').at(-1) ?? 'no reason given';
+  return child.stderr.split('\n').find((line) => line.includes('Error')) ?? 'no reason given';
 }
 
 function median(values: readonly number[]): number {

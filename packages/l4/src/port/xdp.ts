@@ -50,7 +50,8 @@ const SEND_BUFFER_BYTES = 4 << 20;
 const NEED_WAKEUP = 1;
 const MSG_DONTWAIT = 0x40;
 const TX_BUDGET = 256;
-const RING_MAX = 1024;
+const RX_RING_MAX = 2048;
+const TX_RING_MAX = 1024;
 const SUPPLY_RING_MAX = 4096;
 /** A queue stays busy until the kernel has let go of the rings of a socket that was closed. */
 const BIND_TRIES = 200;
@@ -59,8 +60,8 @@ const BIND_PAUSE_MS = 2;
 const KICKS_MAX = 64;
 
 const RINGS = [
-  { name: 'rx', option: OPTION.RxRing, page: 0n, entryBytes: 16, max: RING_MAX },
-  { name: 'tx', option: OPTION.TxRing, page: 0x80000000n, entryBytes: 16, max: RING_MAX },
+  { name: 'rx', option: OPTION.RxRing, page: 0n, entryBytes: 16, max: RX_RING_MAX },
+  { name: 'tx', option: OPTION.TxRing, page: 0x80000000n, entryBytes: 16, max: TX_RING_MAX },
   { name: 'fill', option: OPTION.Fill, page: 0x100000000n, entryBytes: 8, max: SUPPLY_RING_MAX },
   { name: 'completion', option: OPTION.Completion, page: 0x180000000n, entryBytes: 8, max: SUPPLY_RING_MAX },
 ] as const;
