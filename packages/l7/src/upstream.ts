@@ -218,9 +218,12 @@ export class UpstreamPool {
   /** Ends a connection at once. */
   discard(connection: UpstreamConnection): void {
     if (connection.isClosed) return;
+    const isBusy = connection.owner !== null;
     this.forget(connection);
     connection.owner = null;
-    connection.socket.destroy();
+    // FIN alone would let a target that allows half-closed clients work on for nobody.
+    if (isBusy && connection.isConnected && !connection.isEnded) connection.socket.resetAndDestroy();
+    else connection.socket.destroy();
   }
 
   forget(connection: UpstreamConnection): void {
