@@ -134,8 +134,9 @@ export async function endpoint(options: EndpointFixtureOptions = {}): Promise<En
     endpointSharedBytes: endpointTableBytes(64),
     endpointBytes: returnMemoryBytes(options.returnEntries ?? 1024),
   });
-  const memory = allocate(plan);
-  const core = await Core.open({ memory, plan, worker: 0, artefact: options.artefact ?? 'shared' });
+  const artefact = options.artefact ?? 'shared';
+  const memory = allocate(plan, artefact === 'shared' || artefact === 'trace' ? 'shared' : 'plain');
+  const core = await Core.open({ memory, plan, worker: 0, artefact });
   // Entries of the test come first: the first row of a key counts.
   const tables = { ...DEFAULT_TABLES, ...options.tables, entries: [...(options.entries ?? []), ...DEFAULT_ENTRIES] };
   writeNextHops(core, options);
