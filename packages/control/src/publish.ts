@@ -1,8 +1,8 @@
 // Publish (walk 3): on every change compile, send the newest image to every open stream, and keep track of who applied or refused it.
 // No leader is needed: images are deterministic, so any controller may publish, and a node takes any higher generation (B4).
 import { createHash } from 'node:crypto';
-import { canonicalJson, type FromNode, type Image, LINK_VERSION, type ToNode } from '@openclb/model';
-import { compile, type Compiled, type CompileOptions } from './compile/index.ts';
+import { canonicalJson, type FromNode, type Image, LIMITS, LINK_VERSION, type ToNode } from '@openclb/model';
+import { compile, type Compiled, compileMemo, type CompileOptions } from './compile/index.ts';
 import type { Fragment } from './compile/parts.ts';
 import type { Mirror } from './desired/mirror.ts';
 import { healthTable, type HealthTable } from './link/health.ts';
@@ -17,6 +17,9 @@ export interface Publisher {
   /** The newest result; its revision may be a few milliseconds behind the store's. */
   readonly compiled: () => Compiled;
   imageOf(node: string): { readonly image: Image; readonly hash: string } | undefined;
+  /** Whether one more stream may be opened. */
+  hasRoom(node: string): boolean;
+  hasStream(node: string): boolean;
   connect(node: string, stream: Stream): void;
   disconnect(node: string, stream: Stream): void;
   send(node: string, message: ToNode): boolean;
@@ -46,20 +49,21 @@ export function startPublisher(options: PublisherOptions): Publisher {
   const nodes = nodeTable(options.nowMs, options.leaseMs);
   const streams = new Map<string, Stream>();
   const asked = questions();
-  let compiled = compile(mirror.state, fragments.kept, options);
-  let targetNames = namesOf(compiled);
-  const lines = imageLines(() => compiled);
-  const health = healthTable((name) => targetNames.get(name) ?? name);
+  const newest = compiler(options);
+  const lines = imageLines(newest.compiled);
+  const health = healthTable(newest.nameOf);
   const { raise: progress, listen } = signal();
   const sendNewest = (node: string): void => {
     const made = lines.of(node);
     if (made) streams.get(node)?.sendImage(made.line);
   };
   const publish = (): void => {
-    compiled = compile(mirror.state, fragments.kept, options);
-    targetNames = namesOf(compiled);
+    newest.compile();
+    const known = new Set([...newest.compiled().images.keys(), ...streams.keys()]);
+    nodes.forget(known);
+    health.forget(known);
     for (const node of streams.keys()) sendNewest(node);
-    fragments.save(compiled.fragments);
+    fragments.save(newest.compiled().fragments);
     progress();
   };
   const soon = debounced(publish, (error) => log('publish failed', { error: String(error) }));
@@ -69,14 +73,16 @@ export function startPublisher(options: PublisherOptions): Publisher {
     progress();
   }, PING_MS);
   ping.unref();
-  fragments.save(compiled.fragments);
+  fragments.save(newest.compiled().fragments);
 
   return {
     nodes,
     questions: asked,
     health,
-    compiled: () => compiled,
+    compiled: newest.compiled,
     imageOf: lines.of,
+    hasRoom: (node) => streams.has(node) || streams.size < LIMITS.nodesMax,
+    hasStream: (node) => streams.has(node),
     connect(node, stream) {
       streams.get(node)?.close();
       streams.set(node, stream);
@@ -106,6 +112,24 @@ export function startPublisher(options: PublisherOptions): Publisher {
       asked.close();
       for (const stream of streams.values()) stream.close();
       streams.clear();
+    },
+  };
+}
+
+/** The newest compiled state, and what its rows are called. */
+function compiler({ mirror, fragments, ...options }: PublisherOptions) {
+  const memo = compileMemo();
+  let compiled = compile(mirror.state, fragments.kept, options, memo);
+  let names: Map<string, string> | undefined;
+  return {
+    compiled: () => compiled,
+    compile() {
+      compiled = compile(mirror.state, fragments.kept, options, memo);
+      names = undefined;
+    },
+    nameOf(id: string): string {
+      names ??= namesOf(compiled);
+      return names.get(id) ?? id;
     },
   };
 }

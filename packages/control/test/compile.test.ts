@@ -4,6 +4,7 @@ import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stableIds, stableId } from '../src/compile/stable-id.ts';
 import { emptyState, type DesiredState, putIntoState } from '../src/desired/state.ts';
+import { compileMemo } from '../src/compile/index.ts';
 import { compile, type Compiled, resolvePools } from '../src/index.ts';
 import { sampleConfig, startTestController } from './cluster.ts';
 
@@ -43,6 +44,29 @@ describe('determinism', () => {
         expect(images).toEqual(wanted);
       }),
       { numRuns: 50 },
+    );
+  });
+
+  test('what is remembered from earlier compiles changes no result, whatever changed in between', () => {
+    const memo = compileMemo();
+    const state = emptyState();
+    for (const [key, value] of entries) putIntoState(state, key, structuredClone(value));
+    const change = fc.tuple(fc.nat(1000), fc.constantFrom('delete', 'restore', 'break'));
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 5 }), (changes) => {
+        for (const [at, what] of changes) {
+          const [key, value] = entries[at % entries.length] ?? ['', undefined];
+          putIntoState(
+            state,
+            key,
+            what === 'delete' ? undefined : what === 'break' ? { id: 'x' } : structuredClone(value),
+          );
+        }
+        const text = (compiled: Compiled): string =>
+          canonicalJson([[...compiled.images], compiled.loadBalancers, compiled.warnings]);
+        expect(text(compile(state, new Map(), options, memo))).toBe(text(compile(state, new Map(), options)));
+      }),
+      { numRuns: 200 },
     );
   });
 
@@ -171,6 +195,16 @@ describe('what cannot be compiled', () => {
     );
     expect(director(compiled).targets.map(({ address }) => address)).not.toContain('10.0.0.3');
     expect(compiled.warnings.join()).toMatch(/198|out/);
+  });
+
+  test('two listeners that send to one target port are named, because client tuples may meet there', () => {
+    const twin = entries.flatMap(([key, value]) => {
+      const listener = value as { id: string; protocol: string; port: number };
+      if (!key.startsWith('d/listener/') || listener.protocol !== 'TCP') return [[key, value] as const];
+      return [[key, value] as const, [`${key}-twin`, { ...listener, id: `${listener.id}-twin`, port: 81 }] as const];
+    });
+    expect(build().warnings).toEqual([]);
+    expect(build(twin).warnings.join()).toMatch(/lbl-\w+ and lbl-\w+-twin both send to 10\.0\.0\.2:8080 of VPC 200/);
   });
 
   test('a broken load balancer keeps its last fragment, is flagged, and the others move on', () => {

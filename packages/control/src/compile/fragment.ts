@@ -16,7 +16,7 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
   }
   const loadBalancer = state.loadBalancer.get(KEY.loadBalancer(id));
   if (!loadBalancer) throw new CompileProblem(`${id} does not exist`);
-  const listeners = [...state.listener.values()].filter((listener) => listener.loadBalancer === id).sort(byId);
+  const listeners = [...(placement.listenersByLoadBalancer.get(id) ?? [])].sort(byId);
   const net = loadBalancer.network === 'internal' ? (loadBalancer.vpcId ?? 0) : 0;
   if (loadBalancer.network === 'internal' && net === 0)
     throw new CompileProblem('an internal load balancer needs a VPC');

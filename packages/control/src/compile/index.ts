@@ -1,7 +1,7 @@
 // Compile (walk 3): desired state → images by role. Pure: no I/O, no clock, no randomness, and the order of insertion does not matter.
 // Per load balancer, then assembled per node (control-plane.md B3): one that fails keeps its last good fragment and is flagged.
 import type { Generation, Image, LoadBalancerStatus } from '@openclb/model';
-import { PREFIX } from '../desired/keys.ts';
+import { KEY, PREFIX } from '../desired/keys.ts';
 import type { DesiredState, StoredInstance, StoredNode } from '../desired/state.ts';
 import type { Pools } from '../options.ts';
 import { directorBody, directorImage } from './director.ts';
@@ -10,6 +10,7 @@ import { compileFragment } from './fragment.ts';
 import { byId, type Fragment } from './parts.ts';
 import { CompileProblem, type StableIds, stableIds } from './stable-id.ts';
 import { type Placement, placementOf } from './targets.ts';
+import { sharedTargets } from './warnings.ts';
 
 /** Raised with every change of this folder that can change an image (B4). */
 export const COMPILER_VERSION = 1;
@@ -41,10 +42,25 @@ export interface Compiled {
   readonly warnings: readonly string[];
 }
 
-export function compile(state: DesiredState, kept: ReadonlyMap<string, Fragment>, options: CompileOptions): Compiled {
+/** Fragments of earlier compiles by what they were made from. It saves work and changes no result. */
+export interface CompileMemo {
+  readonly ids: StableIds;
+  readonly fragments: Map<string, { readonly inputs: readonly unknown[]; readonly result: Fragment | string }>;
+}
+
+export function compileMemo(): CompileMemo {
+  return { ids: stableIds(), fragments: new Map() };
+}
+
+export function compile(
+  state: DesiredState,
+  kept: ReadonlyMap<string, Fragment>,
+  options: CompileOptions,
+  memo: CompileMemo = compileMemo(),
+): Compiled {
   const placement = placementOf(state);
   const generation: Generation = { revision: state.revision, compiler: COMPILER_VERSION };
-  const { fresh, stale, statuses } = compileAll(placement, kept);
+  const { fresh, stale, statuses } = compileAll(placement, kept, memo);
   const nodes = [...state.node.values()].sort(byId);
   const instances = [...state.instance.values()].sort(byId);
   const assembly: Assembly = {
@@ -59,6 +75,7 @@ export function compile(state: DesiredState, kept: ReadonlyMap<string, Fragment>
   const warnings: string[] = [...state.broken]
     .map(([key, reason]) => `${key.slice(2)} cannot be read: ${reason}`)
     .sort();
+  warnings.push(...sharedTargets(assembly.fragments));
   const body = directorBody(assembly, warnings);
   const images = new Map<string, Image>();
   for (const node of nodes) {
@@ -68,9 +85,8 @@ export function compile(state: DesiredState, kept: ReadonlyMap<string, Fragment>
   return { generation, images, fragments: fresh, loadBalancers: statuses, warnings };
 }
 
-function compileAll(placement: Placement, kept: ReadonlyMap<string, Fragment>) {
+function compileAll(placement: Placement, kept: ReadonlyMap<string, Fragment>, memo: CompileMemo) {
   const { state } = placement;
-  const ids: StableIds = stableIds();
   const fresh = new Map<string, Fragment>();
   const stale: Fragment[] = [];
   const statuses: LoadBalancerStatus[] = [];
@@ -78,9 +94,10 @@ function compileAll(placement: Placement, kept: ReadonlyMap<string, Fragment>) {
   for (const key of state.broken.keys()) {
     if (key.startsWith(PREFIX.loadBalancer)) names.set(key.slice(PREFIX.loadBalancer.length), '');
   }
+  for (const id of memo.fragments.keys()) if (!names.has(id)) memo.fragments.delete(id);
   for (const id of [...names.keys()].sort()) {
     const name = names.get(id) ?? '';
-    const result = tryFragment(placement, ids, id);
+    const result = remembered(placement, memo, id);
     if (typeof result !== 'string') {
       fresh.set(id, result);
       statuses.push({ id, name, compiled: true, problem: null, warnings: result.warnings });
@@ -92,6 +109,26 @@ function compileAll(placement: Placement, kept: ReadonlyMap<string, Fragment>) {
     statuses.push({ id, name, compiled: false, problem: `${result}; ${consequence}`, warnings: [] });
   }
   return { fresh, stale, statuses };
+}
+
+/** Objects of the state are replaced, never changed, so equal identity means equal content. */
+function remembered(placement: Placement, memo: CompileMemo, id: string): Fragment | string {
+  const { state } = placement;
+  if (state.broken.size > 0) return tryFragment(placement, memo.ids, id);
+  const listeners = placement.listenersByLoadBalancer.get(id) ?? [];
+  const groups = listeners.flatMap(({ targetGroup, rules }) => [targetGroup, ...rules.map((rule) => rule.targetGroup)]);
+  const inputs = [
+    state.placementToken,
+    state.loadBalancer.get(KEY.loadBalancer(id)),
+    ...listeners,
+    ...groups.map((group) => (group === undefined ? undefined : state.targetGroup.get(KEY.targetGroup(group)))),
+  ];
+  const known = memo.fragments.get(id);
+  if (known && known.inputs.length === inputs.length && inputs.every((input, index) => input === known.inputs[index]))
+    return known.result;
+  const result = tryFragment(placement, memo.ids, id);
+  memo.fragments.set(id, { inputs, result });
+  return result;
 }
 
 /** The fragment, or the sentence that says why there is none. Used at write time as well, so that both say the same (B3). */

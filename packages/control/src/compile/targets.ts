@@ -1,7 +1,7 @@
 // The only reader of the target union (control-plane.md B1): every spelling becomes net, address and host, or a reason to leave it out.
 import { address, targetKind } from '@openclb/model';
 import { KEY } from '../desired/keys.ts';
-import type { DesiredState, StoredNode, StoredTargetGroup } from '../desired/state.ts';
+import type { DesiredState, StoredListener, StoredNode, StoredTargetGroup } from '../desired/state.ts';
 
 type StoredTarget = StoredTargetGroup['targets'][number];
 
@@ -25,6 +25,7 @@ export interface Placement {
   readonly state: DesiredState;
   /** `<vpc>/<address>` → endpoint node id, undefined when registered but placed nowhere. */
   readonly hostByAddress: ReadonlyMap<string, string | undefined>;
+  readonly listenersByLoadBalancer: ReadonlyMap<string, readonly StoredListener[]>;
   /** Physical address → endpoint node id. */
   readonly nodeByPhysical: ReadonlyMap<string, string>;
   /** No director: nobody forwards packets, so proxies relay TCP and UDP listeners (control-plane.md B15). */
@@ -42,7 +43,8 @@ export function placementOf(state: DesiredState): Placement {
     for (const text of [...physical, underlay.v4, underlay.v6]) if (text !== undefined) nodeByPhysical.set(text, id);
   }
   const isRelayed = ![...state.node.values()].some(({ role }) => role === 'director');
-  return { state, hostByAddress, nodeByPhysical, isRelayed };
+  const listenersByLoadBalancer = Map.groupBy(state.listener.values(), ({ loadBalancer }) => loadBalancer);
+  return { state, hostByAddress, nodeByPhysical, listenersByLoadBalancer, isRelayed };
 }
 
 /** `family` chooses among the addresses of an instance; 0 takes its primary one. */

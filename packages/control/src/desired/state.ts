@@ -76,9 +76,13 @@ export type DesiredState = { readonly revision: number } & {
 } & {
   /** Store key → why its value cannot be used. */
   readonly broken: ReadonlyMap<string, string>;
+  /** Changes whenever an instance or a node changes: what was resolved with another one must be resolved again. */
+  readonly placementToken: object;
 };
 
-export type MutableState = { revision: number } & { [K in StoredKind]: Map<string, Stored[K]> } & {
+export type MutableState = { revision: number; placementToken: object } & {
+  [K in StoredKind]: Map<string, Stored[K]>;
+} & {
   broken: Map<string, string>;
 };
 
@@ -94,6 +98,7 @@ export function emptyState(): MutableState {
     listener: new Map(),
     eip: new Map(),
     broken: new Map(),
+    placementToken: {},
   };
 }
 
@@ -107,6 +112,7 @@ export function putIntoState(state: MutableState, key: string, value: unknown): 
   const kind = kindOf(key);
   if (kind === undefined) return;
   state.broken.delete(key);
+  if (kind === 'instance' || kind === 'node') state.placementToken = {};
   const map = state[kind] as Map<string, unknown>;
   if (value === undefined) {
     map.delete(key);

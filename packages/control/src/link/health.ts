@@ -4,8 +4,8 @@ import type { StoredTargetGroup } from '../desired/state.ts';
 
 export interface HealthTable {
   report(node: string, reports: readonly HealthReport[]): void;
-  /** Drops what a node said: it is dead or gone, and its last word is worth nothing. */
-  forget(node: string): void;
+  /** Drops what nodes said that are not there any more. */
+  forget(keep: ReadonlySet<string>): void;
   view(groups: Iterable<StoredTargetGroup>, isCounted: (node: string) => boolean): TargetHealth[];
 }
 
@@ -24,11 +24,13 @@ export function healthTable(targetOf: (name: string) => string): HealthTable {
     report(node, reports) {
       const states = byNode.get(node) ?? new Map<string, TargetHealthState>();
       byNode.set(node, states);
-      for (const { target, state } of reports) {
-        if (states.size < REPORTS_PER_NODE_MAX) states.set(targetOf(target), STATE[state]);
+      for (const [target, state] of worstOf(reports, targetOf)) {
+        if (states.size < REPORTS_PER_NODE_MAX) states.set(target, state);
       }
     },
-    forget: (node) => void byNode.delete(node),
+    forget(keep) {
+      for (const node of byNode.keys()) if (!keep.has(node)) byNode.delete(node);
+    },
     view(groups, isCounted) {
       const nodes = [...byNode].filter(([node]) => isCounted(node)).sort(([a], [b]) => (a < b ? -1 : 1));
       const view: TargetHealth[] = [];
@@ -50,6 +52,18 @@ export function healthTable(targetOf: (name: string) => string): HealthTable {
       return view;
     },
   };
+}
+
+/** A target with addresses of both families is probed in both, under one name; it is as well as its worse half. */
+function worstOf(reports: readonly HealthReport[], targetOf: (name: string) => string): Map<string, TargetHealthState> {
+  const worst = new Map<string, TargetHealthState>();
+  for (const { target, state } of reports) {
+    const id = targetOf(target);
+    const known = worst.get(id);
+    if (known === undefined || WORST_FIRST.indexOf(STATE[state]) < WORST_FIRST.indexOf(known))
+      worst.set(id, STATE[state]);
+  }
+  return worst;
 }
 
 function majority(states: readonly TargetHealthState[]): TargetHealthState {

@@ -19,7 +19,7 @@ export async function linkRoutes(app: FastifyInstance): Promise<void> {
 
   app.get<IdRoute & { Querystring: { role?: string } }>(
     '/nodes/:id/stream',
-    { schema: { ...schema, querystring: StreamQuery } },
+    { exposeHeadRoute: false, schema: { ...schema, querystring: StreamQuery } },
     (request, reply) => {
       const { id } = request.params;
       if (!/^[a-z0-9][a-z0-9-]{0,40}$/.test(id))
@@ -29,6 +29,7 @@ export async function linkRoutes(app: FastifyInstance): Promise<void> {
       if (node && request.query.role !== undefined && request.query.role !== node.role) {
         throw new ClbError('BadQuery', { field: 'role', rule: `must be ${node.role}: node ${id} is registered so` });
       }
+      if (!publisher.hasRoom(id)) throw new ClbError('LimitExceeded', { limit: LIMITS.nodesMax, what: 'open streams' });
       reply.hijack();
       const stream = openStream(reply.raw, () => publisher.disconnect(id, stream));
       publisher.connect(id, stream);
@@ -39,6 +40,8 @@ export async function linkRoutes(app: FastifyInstance): Promise<void> {
     '/nodes/:id/messages',
     { schema, bodyLimit: LIMITS.linkMessageBytesMax },
     async ({ params, body }, reply) => {
+      if (!controller.mirror.get(KEY.node(params.id)) && !publisher.hasStream(params.id))
+        throw new ClbError('NodeUnknown', { id: params.id });
       const problem = checkFromNode(body);
       if (problem !== null) throw new ClbError('BadBody', { field: '/', rule: problem });
       publisher.hear(params.id, body as FromNode);
