@@ -113,6 +113,26 @@ describe('images by role', () => {
     expect(groups.find(({ id }) => id === listener?.group)?.targets).toEqual([]);
   });
 
+  test('proxies relay TCP and UDP listeners where there is no director, and leave them alone where there is one', () => {
+    const relayed = (compiled: Compiled): string[] =>
+      (compiled.images.get('px1') as ProxyImage).listeners
+        .filter(({ protocol }) => protocol === 'tcp' || protocol === 'udp')
+        .map(({ name }) => name);
+    const layer4 = [
+      ...new Set(
+        director(build())
+          .listeners.filter(({ directReturn }) => !directReturn)
+          .map(({ name }) => name),
+      ),
+    ];
+    const alone = entries.filter(
+      ([key, value]) => !key.startsWith('d/node/') || (value as { role: string }).role !== 'director',
+    );
+    expect(layer4).not.toEqual([]);
+    expect(relayed(build(alone)).sort()).toEqual(layer4.sort());
+    expect(relayed(build())).toEqual([]);
+  });
+
   test('an HTTP listener is forwarded untranslated to the pool of proxies', () => {
     const { listeners, groups, targets, trusted } = director(build());
     const rows = listeners.filter(({ vport }) => vport === 8080);

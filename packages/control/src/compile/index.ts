@@ -75,7 +75,7 @@ export function compile(
   const warnings: string[] = [...state.broken]
     .map(([key, reason]) => `${key.slice(2)} cannot be read: ${reason}`)
     .sort();
-  warnings.push(...sharedTargets(assembly.fragments));
+  if (!placement.isRelayed) warnings.push(...sharedTargets(assembly.fragments));
   const body = directorBody(assembly, warnings);
   const images = new Map<string, Image>();
   for (const node of nodes) {
