@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startAgent, startServer, vmAnswer } from '../apps/demo/src/agent.ts';
 import type { Agent } from '../apps/demo/src/agent.ts';
@@ -12,9 +13,12 @@ import { patternBytes } from '../apps/demo/src/vm.ts';
 import {
   askIp,
   createNetwork,
+  ipIn,
   isAlive,
+  parseFrame,
   readInside,
   removeNetwork,
+  startCapture,
   startIn,
   stop,
   waitReady,
@@ -25,6 +29,8 @@ import { inNamespaces } from './suite.ts';
 
 const HOSTS = { h1: '10.9.0.1', h2: '10.9.0.2', px: '10.9.0.3', ph: '10.9.0.4' } as const;
 type Host = keyof typeof HOSTS;
+const VIP = { v4: '203.0.113.40', v6: '2001:db8:113::40' } as const;
+const PX_V6 = 'fd00:9::3';
 const SERVER_V6 = 'fd00:9::4';
 /** Knows nothing of load balancers: reaches the physical server by its own address. */
 const USER = { v4: '10.9.0.9', v6: 'fd00:9::9' } as const;
@@ -67,7 +73,7 @@ function imageOf(host: Host): EndpointImage {
       host === 'ph' ? [HOSTS.ph, SERVER_V6].map((address) => ({ net: 0, address, port: 8080, protocol: 6 })) : [],
     internalVips: [],
     sources: host === 'px' ? Object.entries(SOURCES).map(([net, v4]) => ({ net: Number(net), v4 })) : [],
-    localVips: host === 'px' ? ['203.0.113.40'] : [],
+    localVips: host === 'px' ? Object.values(VIP) : [],
   };
 }
 
@@ -88,6 +94,7 @@ function makeNetwork(): Network {
           commands: [
             `addr add ${address}/24 dev eth0`,
             ...(name === 'ph' ? [`addr add ${SERVER_V6}/64 dev eth0 nodad`] : []),
+            ...(name === 'px' ? [`addr add ${PX_V6}/64 dev eth0 nodad`] : []),
           ],
         })),
         { name: 'user', commands: [`addr add ${USER.v4}/24 dev eth0`, `addr add ${USER.v6}/64 dev eth0 nodad`] },
@@ -156,6 +163,7 @@ await inNamespaces(import.meta.filename, () => {
       startAgent(network, 'px'),
       startAgent(network, 'user'),
       ...servers.map((one) => waitReady(one)),
+      waitReady(startServer(network, 'px', 'px', 8081)),
     ]);
   });
   afterAll(() => removeNetwork(network));
@@ -245,6 +253,25 @@ await inNamespaces(import.meta.filename, () => {
     expect((counters['core.dropped'] ?? 0) - (counters['core.reason.NoImage'] ?? 0)).toBe(0);
   });
 
+  test('a proxy tells clients what fits the tunnel to it, because its SYN/ACKs pass nobody who could', async () => {
+    ipIn(network, 'user', [`route add ${VIP.v4}/32 via ${HOSTS.px}`, `route add ${VIP.v6}/128 via ${PX_V6}`]);
+    const capture = startCapture(network, 'user', 'eth0', 'direct-return');
+    for (const address of Object.values(VIP)) {
+      const answer = vmAnswer(await user.get(address, { port: 8081, bodyBytes: BODY_BYTES, timeoutMs: 10_000 }));
+      expect(answer).toMatchObject({ name: 'px', local: address, bodyHash: BODY_HASH });
+    }
+    await sleep(50);
+    const answers = capture
+      .stop()
+      .flatMap(({ bytes }) => parseFrame(bytes).ip ?? [])
+      .filter(({ tcp }) => tcp?.flags === 'SA');
+    expect(answers.map(({ source, tcp }) => [source, tcp?.mss])).toEqual([
+      [VIP.v4, UNDERLAY_MTU - 28 - 40],
+      [VIP.v6, UNDERLAY_MTU - 28 - 60],
+    ]);
+    expect(askIp(network, 'px', 'route', 'show', 'table', '7262')).toMatch(/advmss 1432/);
+  });
+
   test('an endpoint that ends leaves nothing behind, and one that was killed starts again over what it left', async () => {
     const running = endpoints.get('px')!;
     await stop(running);
@@ -253,6 +280,7 @@ await inNamespaces(import.meta.filename, () => {
       '0:\tfrom all lookup local\n32766:\tfrom all lookup main\n32767:\tfrom all lookup default\n',
     );
     expect(askIp(network, 'px', 'link')).not.toMatch(/clb-/);
+    expect(askIp(network, 'px', 'route', 'show', 'table', 'all')).not.toMatch(/table 726/);
     expect(askIp(network, 'px', 'addr', 'show', 'dev', 'lo')).not.toMatch(/100\.112/);
     expect(askIp(network, 'px', 'route', 'show', 'table', 'local')).not.toMatch(/203\.0\.113\.40/);
     expect(readInside(network, 'px', '/proc/sys/net/ipv4/ip_local_port_range').trim()).not.toBe('1024\t65535');

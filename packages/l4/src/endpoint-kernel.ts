@@ -2,6 +2,7 @@
 // device that carries what belongs into tunnels, and rules that send it there. Everything can be repeated and is undone on close.
 import { promises } from 'node:fs';
 import { type EndpointImage } from '@openclb/model';
+import { type DirectReturn, directReturnCommands } from './endpoint-direct-return.ts';
 import { ROUTE_PROTOCOL, ipBatch } from './ip-batch.ts';
 import { type Log, messageOf } from './log.ts';
 
@@ -29,7 +30,11 @@ export interface KernelPlan {
   readonly isLocalLate: boolean;
 }
 
-export function kernelPlan(image: EndpointImage, inside: string | null): KernelPlan {
+export function kernelPlan(
+  image: EndpointImage,
+  inside: string | null,
+  direct: DirectReturn | null = null,
+): KernelPlan {
   const steps = new Map<string, KernelStep>();
   const add = (verb: string, undoVerb: string, words: string, isV6: boolean): void => {
     const family = isV6 ? '-6 ' : '';
@@ -47,6 +52,9 @@ export function kernelPlan(image: EndpointImage, inside: string | null): KernelP
   for (const { v4, v6 } of image.sources) {
     if (v4 !== undefined) add('addr replace', 'addr del', `${v4}/32 dev lo`, false);
     if (v6 !== undefined) add('addr replace', 'addr del', `${v6}/128 dev lo nodad`, true);
+  }
+  for (const { kind, words, isV6 } of direct === null ? [] : directReturnCommands(image.localVips, direct)) {
+    add(kind === 'rule' ? 'rule add' : 'route replace', `${kind} del`, words, isV6);
   }
   if (inside === null) return { steps, isLocalLate: false };
   for (const isV6 of [false, true]) {
@@ -76,7 +84,7 @@ function serverRules(image: EndpointImage): string[] {
 
 export interface EndpointKernel {
   /** Makes the kernel as the image needs it; what an earlier image needed and this one does not is taken away. */
-  apply(image: EndpointImage, inside: string | null): Promise<void>;
+  apply(image: EndpointImage, inside: string | null, direct?: DirectReturn | null): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -108,8 +116,8 @@ export function createEndpointKernel({ log, run = ipBatch }: EndpointKernelOptio
     await run(commands).catch((error: unknown) => log.debug({ reason: messageOf(error) }, 'nothing to undo'));
   }
 
-  async function apply(image: EndpointImage, inside: string | null): Promise<void> {
-    const plan = kernelPlan(image, inside);
+  async function apply(image: EndpointImage, inside: string | null, direct: DirectReturn | null = null): Promise<void> {
+    const plan = kernelPlan(image, inside, direct);
     const gone = [...done].filter(([key]) => !plan.steps.has(key)).map(([, step]) => step.undo);
     const fresh = [...plan.steps].filter(([key]) => !done.has(key)).map(([, step]) => step);
     await quietly([...gone, ...fresh.filter(({ add }) => add.includes('rule add')).map(({ undo }) => undo)]);

@@ -4,6 +4,7 @@ import { type EndpointImage } from '@openclb/model';
 import { pino } from 'pino';
 import { readCounters } from './counters.ts';
 import { type DataPath, startDataPath } from './data-path.ts';
+import { type DirectReturnWatch, watchDirectReturn } from './endpoint-direct-return.ts';
 import { type Inside, type InsideKind, openInside } from './endpoint-inside.ts';
 import { type EndpointKernel, createEndpointKernel } from './endpoint-kernel.ts';
 import { type EndpointTablesHandle, createEndpointTables } from './endpoint-tables.ts';
@@ -72,6 +73,8 @@ interface Parts {
   readonly kernel: EndpointKernel;
   readonly vms: VmPorts;
   inside: Inside | null;
+  /** The uplink's routes, once a VIP of this machine answers clients directly. */
+  direct: DirectReturnWatch | null;
   image: EndpointImage | null;
   /** Images are applied one after the other, also those that are applied again. */
   turn: Promise<unknown>;
@@ -126,6 +129,7 @@ async function serve(options: EndpointOptions, started: Started): Promise<Endpoi
     vms,
     kernel: createEndpointKernel({ log }),
     inside: null,
+    direct: null,
     image: null,
     turn: Promise.resolve(),
   };
@@ -153,6 +157,7 @@ async function serve(options: EndpointOptions, started: Started): Promise<Endpoi
       await link?.close();
       await keeper.idle();
       vms.close();
+      parts.direct?.close();
       await parts.kernel.close();
       await parts.inside?.close();
       parts.nextHops.close();
@@ -163,13 +168,15 @@ async function serve(options: EndpointOptions, started: Started): Promise<Endpoi
 
 /** One image, from the ports that it names to the kernel's rules; a throw before the tables have flipped refuses it. */
 async function adopt(parts: Parts, image: EndpointImage): Promise<void> {
-  const { tables, path, vms, kernel } = parts;
+  const { tables, path, uplink, vms, kernel } = parts;
   const ports = await vms.sync(image.vms);
   parts.inside ??= needsInside(image) ? await insideFor(parts, image) : null;
   const { inside } = parts;
   await tables.write(image, { ports, inside: inside === null ? null : { port: inside.port.index, mac: inside.mac } });
   path.steer(UPLINK, tunnelEnds(image));
-  await kernel.apply(image, inside?.device ?? null);
+  if (image.localVips.length > 0)
+    parts.direct ??= watchDirectReturn(uplink.device, tunnelMtu(parts, image), () => void again(parts));
+  await kernel.apply(image, inside?.device ?? null, parts.direct?.current() ?? null);
   parts.image = image;
 }
 
@@ -190,9 +197,14 @@ function needsInside(image: EndpointImage): boolean {
   return image.sources.length + image.localVips.length + image.physical.length > 0;
 }
 
-function insideFor({ options, path, uplink, log }: Parts, image: EndpointImage): Promise<Inside> {
-  const overhead = image.self.underlay.v4 === undefined ? OVERHEAD.v6 : OVERHEAD.v4;
-  return openInside({ path, index: INSIDE, kind: options.inside ?? 'auto', mtu: uplink.mtu - overhead, log });
+function insideFor(parts: Parts, image: EndpointImage): Promise<Inside> {
+  const { options, path, log } = parts;
+  return openInside({ path, index: INSIDE, kind: options.inside ?? 'auto', mtu: tunnelMtu(parts, image), log });
+}
+
+/** The largest packet that a tunnel over our underlay carries. */
+function tunnelMtu({ uplink }: Parts, image: EndpointImage): number {
+  return uplink.mtu - (image.self.underlay.v4 === undefined ? OVERHEAD.v6 : OVERHEAD.v4);
 }
 
 /** Only tunnels that end here are taken from the kernel; everything else on the uplink is its own. */
