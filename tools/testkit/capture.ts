@@ -1,7 +1,7 @@
 // Records frames of devices in other namespaces from within this process: no child, no race at start or stop, nothing to install.
 // What is recorded can be parsed at once and is written as pcap (RFC draft-ietf-opsawg-pcap) for tcpdump and tshark.
 import { spawnSync } from 'node:child_process';
-import { closeSync, writeFileSync } from 'node:fs';
+import { closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { openTap, readTap } from './kernel.ts';
 import { within } from './network.ts';
@@ -75,6 +75,15 @@ export function pcap(frames: readonly Pick<Captured, 'atMs' | 'bytes'>[]): Buffe
   return Buffer.concat([head, ...records]);
 }
 
+const PCAP_HEADER_BYTES = 24;
+
+/** Many capture files as one, so that a reader has to be started only once. Frames keep the order of the files. */
+export function mergeCaptures(files: readonly string[], into: string): string {
+  const records = files.map((file) => readFileSync(file).subarray(PCAP_HEADER_BYTES));
+  writeFileSync(into, Buffer.concat([pcap([]), ...records]));
+  return into;
+}
+
 let tsharkPresent: boolean | undefined;
 
 export function hasTshark(): boolean {
@@ -103,8 +112,9 @@ export function tsharkFields(file: string, filter: string, fields: readonly stri
     .map((line) => line.split('\t'));
 }
 
-/** How many packets of the file tshark judges to have a wrong checksum, in any layer. */
-export function tsharkBadChecksums(file: string): number {
+/** The packets of the file that tshark judges to have a wrong checksum, in any layer: number, addresses and ports of each. */
+export function tsharkBadChecksums(file: string): string[] {
   const bad = 'ip.checksum.status == "Bad" || tcp.checksum.status == "Bad" || udp.checksum.status == "Bad"';
-  return tsharkFields(file, bad, ['frame.number']).length;
+  const fields = ['frame.number', 'ip.src', 'ip.dst', 'tcp.srcport', 'tcp.dstport', 'frame.len'];
+  return tsharkFields(file, bad, fields).map((row) => `packet ${row.join(' ')}`);
 }

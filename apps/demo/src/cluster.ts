@@ -11,7 +11,7 @@ import type { Api } from './api.ts';
 import { clbCommand } from './command.ts';
 import { NODES, TARGET_PORT, VMS, bringUpTopology } from './topology.ts';
 import type { Placement, TopologyOptions } from './topology.ts';
-import { watchNodes } from './watch.ts';
+import { until, watchNodes } from './watch.ts';
 import type { NodeName, Watch } from './watch.ts';
 
 export type PortKind = 'xdp' | 'packet';
@@ -43,6 +43,8 @@ export interface Cluster {
 }
 
 type RoleName = Exclude<NodeName, 'ctl'>;
+
+const STAND_MS_MAX = 8000;
 
 const NODE_ROLES: Record<RoleName, 'director' | 'proxy' | 'endpoint'> = {
   ld1: 'director',
@@ -85,7 +87,9 @@ async function populate(network: Network, options: ClusterOptions): Promise<Clus
   const [client] = await Promise.all([startAgent(network, 'client'), controller, ...targets]);
   const api = createApi(client);
   await api.must('PUT', '/v1/config', infrastructure(options.placement));
-  await Promise.all([...(options.nodes ?? Object.keys(NODE_ROLES)), 'announcer'].map(startRole));
+  const nodes = options.nodes ?? Object.keys(NODE_ROLES);
+  await Promise.all([...nodes, 'announcer'].map(startRole));
+  await nodesStand(api, nodes);
   return {
     network,
     plan: network.plan,
@@ -165,8 +169,29 @@ function runClb(
   });
 }
 
-/** The director's packets, told by the director itself through the controller. */
-export async function portsInUse(cluster: Cluster): Promise<Record<string, string | null>> {
-  const status = await cluster.api.must<{ nodes: { id: string; port: string | null }[] }>('GET', '/v1/status');
-  return Object.fromEntries(status.nodes.map(({ id, port }) => [id, port]));
+interface NodeView {
+  id: string;
+  connected: boolean;
+  port: string | null;
+  applied: object | null;
+}
+
+const views = async (api: Api): Promise<NodeView[]> =>
+  (await api.must<{ nodes: NodeView[] }>('GET', '/v1/status')).nodes;
+
+/** Waits until the controller hears every one of these nodes and each has applied an image. */
+export async function nodesStand(api: Api, nodes: readonly string[]): Promise<void> {
+  const missing = async (): Promise<string[]> => {
+    const standing = (await views(api)).filter(
+      ({ connected, port, applied }) => connected && port !== null && applied !== null,
+    );
+    return nodes.filter((name) => !standing.some(({ id }) => id === name));
+  };
+  if (await until(async () => (await missing()).length === 0, STAND_MS_MAX, 25)) return;
+  throw new Error(`the controller hears nothing of ${(await missing()).join(', ')}`);
+}
+
+/** What carries each node's packets, told by the node itself through the controller. */
+export async function portsInUse({ api }: Pick<Cluster, 'api'>): Promise<Record<string, string | null>> {
+  return Object.fromEntries((await views(api)).map(({ id, port }) => [id, port]));
 }

@@ -2,9 +2,9 @@
 import { startAgent, vmAnswer } from '../agent.ts';
 import type { Cluster } from '../cluster.ts';
 import type { Teller } from '../tell.ts';
-import { CLIENT, NODES, TARGET_PORT, VMS } from '../topology.ts';
+import { CLIENT, TARGET_PORT, VMS } from '../topology.ts';
 import { stop } from '../../../../tools/testkit/index.ts';
-import { until } from '../watch.ts';
+import { tally, until } from '../watch.ts';
 import { nameOf, served } from './layer4.ts';
 
 interface Eip {
@@ -12,6 +12,12 @@ interface Eip {
   address: string;
   state: string;
   revision: number;
+}
+
+/** E, as the controller announces it. */
+async function anycastOf({ api }: Cluster): Promise<{ anycast: string | undefined }> {
+  const { addresses } = await api.must<{ addresses: { address: string; kind: string }[] }>('GET', '/v1/announcements');
+  return { anycast: addresses.find(({ address, kind }) => kind === 'anycast' && !address.includes(':'))?.address };
 }
 
 export async function eipStory(cluster: Cluster, tell: Teller): Promise<void> {
@@ -36,23 +42,14 @@ export async function eipStory(cluster: Cluster, tell: Teller): Promise<void> {
     `the server at ${CLIENT.v4} saw ${saw?.peer ?? outward.error}`,
   );
   const { seen } = watch.stop();
-  const tunnels = new Set(
-    seen
-      .filter(({ node, isFromNode, ip }) => node === 'host2' && !isFromNode && ip.gre?.key === 100)
-      .map(({ ip }) => ip.source),
-  );
-  const outs = new Set(
-    seen
-      .filter(({ node, isFromNode, ip }) => node === 'host2' && isFromNode && ip.gre?.key === 100)
-      .map(({ ip }) => ip.destination),
-  );
+  const atHost = seen.filter(({ node, ip }) => node === 'host2' && ip.gre?.key === VMS['vm-a2'].vpcId);
+  const into = tally(atHost.filter(({ ip }) => ip.inner?.source === CLIENT.v4).map(({ ip }) => ip.source));
+  const out = tally(atHost.filter(({ ip }) => ip.inner?.destination === CLIENT.v4).map(({ ip }) => ip.destination));
+  const { anycast } = await anycastOf(cluster);
   tell.claim(
     'EIP packets travel between the host and the anycast tunnel address of the stateless tier',
-    tunnels.size === 1 &&
-      outs.size === 1 &&
-      [...tunnels][0] === [...outs][0] &&
-      ![...tunnels][0]?.startsWith(NODES.ld1.v4),
-    `outer addresses: in from ${[...tunnels].join(', ')}, out to ${[...outs].join(', ')}`,
+    [into, out].every(({ counts }) => Object.keys(counts).join() === anycast),
+    `packets with the client's address inside, by outer address: in from ${into.text}; out to ${out.text}`,
   );
   const refusal = await api.ask<{ code?: string; detail?: string }>('DELETE', `/v1/eips/${eip.id}`);
   tell.claim(

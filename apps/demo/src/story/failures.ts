@@ -25,21 +25,22 @@ async function burst(cluster: Cluster, count: number, address: string = VIP.a, p
   );
 }
 
-/** Both directors say so themselves; a target is `tgt-…` of the group. */
+/** Milliseconds until both directors say so of one target of the group, or of every one of them; undefined: they never did. */
 export async function verdict(
   cluster: Cluster,
   group: string,
   state: string,
   milliseconds = VERDICT_MS_MAX,
+  of: 'one' | 'all' = 'one',
 ): Promise<number | undefined> {
   const started = performance.now();
   const directors = ['ld1', 'ld2'];
+  const isSaidOf = (row: Health): boolean =>
+    directors.every((director) => row.nodes.some(({ node, state: said }) => node === director && said === state));
   const isSaid = async (): Promise<boolean> => {
-    const rows = await cluster.api.must<Health[] | { items: Health[] }>('GET', '/v1/health');
-    const list = (Array.isArray(rows) ? rows : rows.items).filter((row) => row.targetGroup === group);
-    return list.some((row) =>
-      directors.every((director) => row.nodes.some(({ node, state: said }) => node === director && said === state)),
-    );
+    const { items } = await cluster.api.must<{ items: Health[] }>('GET', '/v1/health');
+    const rows = items.filter(({ targetGroup }) => targetGroup === group);
+    return rows.length > 0 && (of === 'one' ? rows.some(isSaidOf) : rows.every(isSaidOf));
   };
   return (await until(isSaid, milliseconds)) ? performance.now() - started : undefined;
 }
@@ -56,7 +57,7 @@ export async function targetDies(cluster: Cluster, tell: Teller): Promise<void> 
     `${dead === undefined ? 'never called dead' : `dead after ${(dead / 1000).toFixed(1)} s`}; then 60 requests: ${during.text}`,
   );
   await cluster.startServer('vm-a1');
-  const alive = await verdict(cluster, 'lbtg-a-81', 'Alive');
+  const alive = await verdict(cluster, 'lbtg-a', 'Alive', VERDICT_MS_MAX, 'all');
   const isUsed = await until(
     async () => (await burst(cluster, 40)).some((outcome) => nameOf(outcome) === 'vm-a1'),
     VERDICT_MS_MAX,
@@ -125,9 +126,10 @@ export async function directorDies(cluster: Cluster, tell: Teller): Promise<void
   );
   await cluster.startRole('ld1');
   const isBack = await routed(cluster.network, VIP.a, 2);
+  const isWell = await verdict(cluster, 'lbtg-a', 'Alive', VERDICT_MS_MAX, 'all');
   tell.claim(
-    'started again it takes its share back',
-    isBack,
-    `routes of ${VIP.a}: ${gatewaysOf(cluster.network, VIP.a).join(', ')}`,
+    'started again it takes its share back and knows its targets',
+    isBack && isWell !== undefined,
+    `routes of ${VIP.a}: ${gatewaysOf(cluster.network, VIP.a).join(', ')}; all targets alive: ${isWell !== undefined}`,
   );
 }
