@@ -1,7 +1,7 @@
 // The routing table of one listener: host → domain → rule, with nginx's order as Tencent uses it (tencent-cloud.md E3).
 // Domains: exact, then the longest `*.x`, then the longest `x.*`, then regexes in order, then the default domain.
 // Paths: `=` exact, then the longest prefix; `^~` there stops, else regexes in order, else that prefix.
-import { setFlagsFromString } from 'node:v8';
+import { linearRegex } from './regex.ts';
 
 const HOST_CACHE_MAX = 1024;
 const LINEAR_PREFIXES_MAX = 8;
@@ -17,21 +17,6 @@ export interface Match<R extends RouteRule> {
   readonly rule: R;
   /** The request named a directory without its slash: answer 301 to this path. */
   readonly redirectPath?: string;
-}
-
-let hasLinearEngine = false;
-
-/** A regex that runs in linear time whatever the input, because a tenant wrote it (design.md: V8's own engine). */
-export function linearRegex(source: string, isCaseFolded: boolean): RegExp {
-  if (!hasLinearEngine) {
-    setFlagsFromString('--enable-experimental-regexp-engine');
-    hasLinearEngine = true;
-  }
-  try {
-    return new RegExp(source, isCaseFolded ? 'li' : 'l');
-  } catch (error) {
-    throw new RangeError(`the pattern ${source} cannot be matched in linear time: ${(error as Error).message}`);
-  }
 }
 
 class PathTable<R extends RouteRule> {

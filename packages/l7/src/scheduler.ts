@@ -1,7 +1,7 @@
 // Picks a target of a group: smooth weighted round robin, least connections, source hash, Maglev (tencent-cloud.md E2).
 // Dead targets are left out; when all are dead, all are used (E1).
+import { hashText, maglev, sortedById } from '@openclb/core-wasm/hash';
 import type { Scheduler as SchedulerExtension } from '@openclb/model';
-import { hashText, maglevTable } from './hash.ts';
 import type { Target } from './upstream.ts';
 
 export const SCHEDULERS = ['wrr', 'least-connections', 'ip-hash', 'maglev'] as const;
@@ -37,7 +37,9 @@ export class Group {
   usable: readonly Member[] = [];
   /** No member with a weight is known alive, so all are used. */
   isAllDead = false;
-  #table: Int32Array | null = null;
+  /** Maglev: slot → index into `#sorted`. Made when first asked for after a change. */
+  #table: Uint16Array | null = null;
+  #sorted: readonly Member[] = [];
 
   constructor(
     row: { readonly id: string; readonly name: string; readonly slots: number },
@@ -84,13 +86,14 @@ export class Group {
   }
 
   #maglev(usable: readonly Member[], tried: readonly Target[], hash: number): Member | null {
-    this.#table ??= maglevTable(
-      usable.map(({ target, weight }) => ({ id: target.identity.id, weight })),
-      this.#slots,
-    );
+    if (this.#table === null) {
+      const rows = usable.map((member) => ({ id: member.target.identity.id, weight: member.weight, member }));
+      this.#sorted = sortedById(rows).map(({ member }) => member);
+      this.#table = maglev(rows, this.#slots);
+    }
     const table = this.#table;
     for (let step = 0; step < table.length; step++) {
-      const member = usable[table[(hash + step) % table.length]!]!;
+      const member = this.#sorted[table[(hash + step) % table.length]!]!;
       if (!tried.includes(member.target)) return member;
     }
     return null;
