@@ -8,7 +8,7 @@ enableCompileCache();
 
 const interrupt = new AbortController();
 let signals = 0;
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
     signals += 1;
     interrupt.abort(new Error(signal));

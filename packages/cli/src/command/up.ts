@@ -60,7 +60,8 @@ export const up = defineCommand({
               ...(flags['api-key'] === undefined ? {} : { apiKey: flags['api-key'] }),
             }),
           );
-          if (flags['no-watch'] !== true) stack.add(watchFile(flags.file, () => follow(context, box, flags.file)));
+          if (flags['no-watch'] !== true && flags.file !== '-')
+            stack.add(watchFile(flags.file, () => follow(context, box, flags.file)));
           return { box };
         }),
       ready: ({ box }) => {
