@@ -5,10 +5,10 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { main } from 'assemblyscript/asc';
 import binaryen from 'binaryen';
 
-const COMMON = [
-  ...['assembly/index.ts', '--runtime', 'stub', '--importMemory', '--initialMemory', '1', '--maximumMemory', '65536'],
-  ...['--enable', 'simd', '--enable', 'threads'],
-];
+const COMMON =
+  'assembly/index.ts --runtime stub --importMemory --initialMemory 1 --maximumMemory 65536 --enable simd --enable threads'.split(
+    ' ',
+  );
 const ARTEFACTS = {
   core: ['-O3', '--noAssert', '--use', 'TRACE=0'],
   'core.shared': ['-O3', '--noAssert', '--sharedMemory', '--use', 'TRACE=0'],
