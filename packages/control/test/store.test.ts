@@ -1,6 +1,6 @@
 // The embedded store: the conformance suite in memory and on disk, and what is left after kill -9.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -64,11 +64,30 @@ test('a second process sees the writes of the first one', async () => {
   const path = join(folder, 'shared.sqlite');
   const first = openSqliteStore({ path, nowMs: Date.now });
   const second = openSqliteStore({ path, nowMs: Date.now });
+  const start = await second.revision();
   const seen = new Promise<string>((resolve) => {
-    second.watch('d/', 0, { onEvents: ([event]) => resolve(event?.key ?? ''), onCompacted: () => {} });
+    second.watch('d/', start, { onEvents: ([event]) => resolve(event?.key ?? ''), onCompacted: () => {} });
   });
   await first.commit([], [{ type: 'put', key: 'd/a', value: '1' }]);
   expect(await seen).toBe('d/a');
   await first.close();
   await second.close();
+});
+
+test('a fresh store counts on from the clock, so that nodes take its images after a loss, and an old one goes on', async () => {
+  const path = join(folder, 'fresh.sqlite');
+  const first = openSqliteStore({ path, nowMs: () => 1_800_000_000_000 });
+  expect(await first.commit([], [{ type: 'put', key: 'd/a', value: '1' }])).toBe(1_800_000_001);
+  await first.close();
+  const second = openSqliteStore({ path, nowMs: () => 1_900_000_000_000 });
+  expect(await second.revision()).toBe(1_800_000_001);
+  await second.close();
+});
+
+test('the file, which holds private keys, is readable by its owner alone', async () => {
+  const path = join(folder, 'mode.sqlite');
+  const store = openSqliteStore({ path, nowMs: Date.now });
+  await store.commit([], [{ type: 'put', key: 'd/a', value: '1' }]);
+  expect([path, `${path}-wal`].map((file) => statSync(file).mode & 0o777)).toEqual([0o600, 0o600]);
+  await store.close();
 });

@@ -5,7 +5,7 @@ import type { StoredNode } from '../desired/state.ts';
 import type { Assembly } from './index.ts';
 import { PROXY_POOL } from './l7.ts';
 import { stableId } from './stable-id.ts';
-import { hostOf, underlayOf } from './targets.ts';
+import { hostOf, underlayOf, underlaysOf } from './targets.ts';
 import { unique } from './unique.ts';
 
 /** Everything but `self`, which is all that differs between directors. */
@@ -48,7 +48,7 @@ export function directorBody(assembly: Assembly, warnings: string[]): DirectorBo
     targets: unique(targets),
     hosts: unique(hosts),
     eips: eips.rows,
-    trusted: proxies.map(underlayOf).sort(),
+    trusted: proxies.flatMap(underlaysOf).sort(),
   };
 }
 

@@ -7,7 +7,7 @@ import type { StoredInstance, StoredNode } from '../desired/state.ts';
 import { tunnelsOf } from './director.ts';
 import { familyOf } from './parts.ts';
 import type { Assembly } from './index.ts';
-import { underlayOf } from './targets.ts';
+import { underlayOf, underlaysOf } from './targets.ts';
 import { unique, uniqueBy } from './unique.ts';
 
 export function endpointImage(assembly: Assembly, node: StoredNode): EndpointImage {
@@ -37,7 +37,7 @@ function vmRow({ id, vpcId, addresses, mac, device }: StoredInstance, eips: stri
 }
 
 function commonPart({ generation, nodes, options }: Assembly, node: StoredNode) {
-  const trusted = nodes.filter(({ role, id }) => role !== 'director' && id !== node.id).map(underlayOf);
+  const trusted = nodes.filter(({ role, id }) => role !== 'director' && id !== node.id).flatMap(underlaysOf);
   return {
     role: 'endpoint' as const,
     generation,

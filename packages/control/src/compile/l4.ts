@@ -81,6 +81,11 @@ function groupRows(
     if (host !== null && hostId !== null && !fragment.hosts.some((row) => row.id === hostId))
       fragment.hosts.push({ id: hostId, ...host });
     if (net === 0 && node !== undefined) fragment.physical.push(address);
+    if (encapsulation === 'ipip' && node === undefined && !placement.isRelayed) {
+      fragment.warnings.push(
+        `${id}: no endpoint is registered at ${address}; a plain server would answer clients from its own address`,
+      );
+    }
   }
   return resolved;
 }

@@ -100,6 +100,11 @@ export function hostOf(node: StoredNode): { name: string; v4?: string; v6?: stri
   return { name: node.id, ...node.underlay };
 }
 
+/** Every address of a node that tunnels may come from. */
+export function underlaysOf(node: StoredNode): string[] {
+  return [node.underlay.v4, node.underlay.v6].filter((text) => text !== undefined);
+}
+
 /** The address that tunnels to a node use: IPv4 where it has one. */
 export function underlayOf(node: { readonly underlay: { readonly v4?: string; readonly v6?: string } }): string {
   return node.underlay.v4 ?? node.underlay.v6 ?? '';

@@ -1,5 +1,6 @@
 // The embedded store: one SQLite file in WAL mode with synchronous FULL, so a committed change survives kill -9 and power loss.
 // One controller owns the file; writes of another process (a restore, a second controller) are noticed by polling data_version.
+import { closeSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import {
   type Compare,
@@ -172,6 +173,8 @@ function makeWatchers(sql: Statements) {
 }
 
 function openDatabase({ path, nowMs }: SqliteOptions): DatabaseSync {
+  // Private keys of certificates are inside; SQLite gives its side files the mode of the main one.
+  if (path !== ':memory:') closeSync(openSync(path, 'a', 0o600));
   const db = new DatabaseSync(path, { timeout: 5_000 });
   db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
   db.exec(SCHEMA);
@@ -182,11 +185,10 @@ function openDatabase({ path, nowMs }: SqliteOptions): DatabaseSync {
       `store ${path} has format ${format}, this controller knows ${FORMAT}: use the controller that wrote it`,
     );
   }
-  // A store in memory starts again with every process, and nodes refuse generations that go back: it counts on from the clock.
-  if (path === ':memory:') {
-    const start = Math.floor(nowMs() / 1000);
-    db.prepare("UPDATE meta SET value = ? WHERE name IN ('revision', 'compacted')").run(start);
-  }
+  // Nodes refuse generations that go back, and a new store (or one in memory after a restart) would begin below what they have:
+  // a fresh count goes on from the clock.
+  const start = Math.floor(nowMs() / 1000);
+  db.prepare("UPDATE meta SET value = ? WHERE name IN ('revision', 'compacted') AND value = 0").run(start);
   return db;
 }
 
