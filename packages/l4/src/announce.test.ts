@@ -169,3 +169,14 @@ test('an address that is none never reaches a command line', async () => {
   await vi.waitFor(() => expect(warnings.join()).toContain('not an address'));
   expect(commands).toEqual([]);
 });
+
+test('routes of an earlier run stay until something is known, and then those of addresses that are gone are removed', async () => {
+  const { port } = await fakeWorker('127.0.0.2', 0);
+  const { announcer, commands } = await announce({ port, leftOver: async () => ['203.0.113.10', '203.0.113.99'] });
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(commands).toEqual([]);
+  announcer.update(announcements);
+  await vi.waitFor(() => expect(commands).toContain('route del 203.0.113.99/32 proto 76'));
+  expect(commands.some((line) => line.startsWith('route del 203.0.113.10/'))).toBe(false);
+  await vi.waitFor(() => expect(announcer.routes()['203.0.113.10']).toEqual(['10.255.0.1']));
+});

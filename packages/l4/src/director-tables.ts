@@ -6,11 +6,12 @@ import {
   type LinearMemory,
   type MemoryPlan,
   type PlanOptions,
+  type Slots,
   allocate,
   createSlots,
   planMemory,
 } from '@openclb/core-wasm';
-import { Health } from '@openclb/core-wasm/layout';
+import { Health, TrafficCounter } from '@openclb/core-wasm/layout';
 import { type DirectorImage } from '@openclb/model';
 import { type HealthVerdict } from './health-state.ts';
 
@@ -26,6 +27,8 @@ export interface DirectorTables {
   /** Writes the bank that no burst reads, flips, and waits until the worker has adopted it. A throw leaves the last image serving. */
   write(image: DirectorImage): Promise<void>;
   setHealth(target: string, verdict: HealthVerdict): void;
+  /** Traffic of the listeners, targets and EIPs of the image, by resource name; what is zero is left out. */
+  traffic(): Record<string, number>;
   /** Slot of a target of the image. */
   targetSlot(id: string): number | undefined;
 }
@@ -74,8 +77,25 @@ export async function createDirectorTables(options: PlanOptions): Promise<Direct
       await until(() => writer.isApplied(), APPLIED_MS_MAX);
     },
     setHealth: (target, verdict) => writer.setHealth(target, VERDICTS[verdict]),
+    traffic: () => (image === null ? {} : readTraffic(core, slots, image)),
     targetSlot: (id) => slots.targets.slotOf(id),
   };
+}
+
+function readTraffic(core: Core, slots: Slots, image: DirectorImage): Record<string, number> {
+  const traffic: Record<string, number> = {};
+  const read = (kind: string, name: string, base: number, slot: number | undefined): void => {
+    if (slot === undefined) return;
+    for (const [field, offset] of Object.entries(TrafficCounter.at)) {
+      const value = Number(core.view.getBigUint64(base + slot * TrafficCounter.bytes + offset, true));
+      if (value !== 0) traffic[`${kind}.${name}.${field}`] = value;
+    }
+  };
+  const { listenerCounters, targetCounters, eipCounters } = core.worker;
+  for (const { id, name } of image.listeners) read('listener', name, listenerCounters, slots.listeners.slotOf(id));
+  for (const { id, name } of image.targets) read('target', name, targetCounters, slots.targets.slotOf(id));
+  for (const { id, name } of image.eips) read('eip', name, eipCounters, slots.eips.slotOf(id));
+  return traffic;
 }
 
 const NAMES_MAX = 65_536;

@@ -85,6 +85,8 @@ test('the reply comes out of its tunnel with the VIP as its source', async () =>
   expect(hex(frame.subarray(26, 38))).toBe('cb00710ac633640100509c40');
   expect(frame[22]).toBe(63);
   expect(hex(complete(frame))).toBe(hex(frame));
+  const { 'listener.lbl-a.packetsIn': packetsIn, 'target.tgt-a.packetsOut': packetsOut } = director!.counters();
+  expect([packetsIn, packetsOut]).toEqual([1, 1]);
 });
 
 test('an image that does not fit is refused, names the cure, and the last one keeps serving', async () => {

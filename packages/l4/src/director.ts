@@ -185,7 +185,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
     },
     apply: (image) => keeper.apply(image),
     explain: async (query) => explainer.explain(query, keeper.applied?.generation),
-    counters: () => readCounters(tables.core, path),
+    counters: () => countersOf(parts),
     health: health.reports,
     deliver: (frames) => path.deliver(UPLINK, frames),
     async drain() {
@@ -231,13 +231,18 @@ async function announce({ options, tables }: Parts): Promise<void> {
   if (tables.image !== null) await options.announcer?.announce(tables.image);
 }
 
+function countersOf({ tables, path }: Parts): Record<string, number> {
+  return { ...readCounters(tables.core, path), ...tables.traffic() };
+}
+
 function connect(
-  { options, log, tables, path }: Parts,
+  parts: Parts,
   controller: { readonly url: string; readonly token: string },
   keeper: ImageKeeper,
   explainer: Explainer,
   port: PortInfo,
 ): Promise<Link> {
+  const { options, log } = parts;
   return connectLink({
     ...controller,
     node: options.id,
@@ -246,6 +251,6 @@ function connect(
     keeper,
     describe: () => ({ port: port.detail }),
     onExplain: (query) => explainer.explain(query, keeper.applied?.generation),
-    onCounters: () => readCounters(tables.core, path),
+    onCounters: () => countersOf(parts),
   });
 }

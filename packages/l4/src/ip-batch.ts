@@ -15,24 +15,45 @@ export async function ipBatch(commands: readonly string[]): Promise<void> {
   if (failures.length > 0) throw new Error(failures.join('; '));
 }
 
+/** Single addresses of the main table that have a route of ours: what an earlier run has left behind. */
+export async function ourRoutes(type: 'blackhole' | 'unicast'): Promise<string[]> {
+  const found: string[] = [];
+  for (const family of ['-4', '-6']) {
+    const words = [family, '-j', 'route', 'show', 'table', 'main', 'type', type, 'proto', String(ROUTE_PROTOCOL)];
+    const { output } = await run(words, '');
+    const rows = JSON.parse(output.trim() === '' ? '[]' : output) as { dst?: string }[];
+    for (const { dst } of rows) if (dst !== undefined && !dst.includes('/') && dst !== 'default') found.push(dst);
+  }
+  return found;
+}
+
 /** What `ip` complained about. */
 async function runBatch(commands: readonly string[], options: readonly string[]): Promise<string[]> {
   if (commands.length === 0) return [];
-  const child = spawn('ip', [...options, '-force', '-batch', '-'], {
-    stdio: ['pipe', 'ignore', 'pipe'],
+  const { code, errors } = await run([...options, '-force', '-batch', '-'], `${commands.join('\n')}\n`);
+  if (code === 0) return [];
+  return errors
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('Command failed') && !line.includes('No such process'));
+}
+
+async function run(
+  words: readonly string[],
+  input: string,
+): Promise<{ code: number | null; output: string; errors: string }> {
+  const child = spawn('ip', words, {
     // An ordinary user of Debian has no sbin in PATH.
     env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/sbin` },
   });
-  let text = '';
-  child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  let output = '';
+  let errors = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()));
   child.stdin.on('error', () => {});
-  child.stdin.end(`${commands.join('\n')}\n`);
+  child.stdin.end(input);
   const code = await new Promise<number | null>((resolve, reject) => {
     child.on('error', (error) => reject(new Error(`cannot run ip (install iproute2): ${error.message}`)));
     child.on('close', resolve);
   });
-  const failures = text
-    .split('\n')
-    .filter((line) => line !== '' && !line.startsWith('Command failed') && !line.includes('No such process'));
-  return code === 0 ? [] : failures;
+  return { code, output, errors };
 }

@@ -1,7 +1,7 @@
 // Keeps the director's kernel out of the data path's traffic (data-plane.md P1): blackhole routes for every address of ours and no
 // forwarding, so a frame that a dying data path leaves to the kernel vanishes without RST or ICMP instead of telling a client something wrong.
 import { promises } from 'node:fs';
-import { ROUTE_PROTOCOL, ipBatch } from './ip-batch.ts';
+import { ROUTE_PROTOCOL, ipBatch, ourRoutes } from './ip-batch.ts';
 import { type Log, messageOf } from './log.ts';
 import { type OurAddresses } from './ours.ts';
 
@@ -15,6 +15,8 @@ export interface KernelGuard {
 export interface KernelGuardOptions {
   readonly log: Log;
   readonly run?: (commands: readonly string[]) => Promise<void>;
+  /** Addresses that a run which was killed has left blackholed. */
+  readonly leftOver?: () => Promise<readonly string[]>;
   /** Files that say whether the kernel forwards. */
   readonly sysctls?: readonly string[];
 }
@@ -24,9 +26,11 @@ const FORWARDING = ['/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/al
 export async function createKernelGuard({
   log,
   run = ipBatch,
+  leftOver = () => ourRoutes('blackhole'),
   sysctls = FORWARDING,
 }: KernelGuardOptions): Promise<KernelGuard> {
-  let guarded = new Set<string>();
+  // What an earlier run has left is taken over, so that addresses which are ours no more become reachable again.
+  let guarded = new Set(await leftOver().catch(() => []));
   for (const path of sysctls) await switchOff(path, log);
 
   async function set(ours: OurAddresses): Promise<void> {

@@ -30,6 +30,9 @@ beforeEach(async (context) => {
   own = Buffer.from(readDevice('up0').mac);
   wire = openRawSocket('up1');
   seen.length = 0;
+  // As a director leaves them that was killed.
+  ip('route replace blackhole 203.0.113.99/32 proto 76');
+  ip('-6 route replace blackhole 2001:db8::99/128 dev lo proto 76');
   director = await startDirector({
     id: 'ld1',
     device: 'up0',
@@ -98,9 +101,12 @@ test('the gateway of the default route is resolved before the first packet needs
   await vi.waitFor(() => expect(arpRequests('0aff00fe').length).toBeGreaterThan(0));
 });
 
-test('the kernel keeps silent about every address of ours, and gets its routes back', async () => {
-  const routes = (): string => execFileSync('ip', ['route', 'show', 'type', 'blackhole'], { encoding: 'utf8' });
-  expect(routes()).toMatch(/203\.0\.113\.10.*\n?/);
+test('the kernel keeps silent about every address of ours and no others, and gets its routes back', async () => {
+  const show = (family: string): string =>
+    execFileSync('ip', [family, 'route', 'show', 'type', 'blackhole'], { encoding: 'utf8' });
+  const routes = (): string => show('-4') + show('-6');
+  expect(routes()).toContain('203.0.113.10 ');
+  expect(routes()).not.toMatch(/203\.0\.113\.99|2001:db8::99/);
   wire.send(syn());
   await new Promise((resolve) => setTimeout(resolve, 100));
   const answers = look().filter((frame) => frame.readUInt16BE(12) === 0x0800 && frame.readUInt32BE(26) === 0xcb00710a);

@@ -49,6 +49,7 @@ test('the kernel gets a blackhole for each of them, and its routes back at the e
     log: silentLog,
     run: async (commands) => void batches.push([...commands]),
     sysctls: [],
+    leftOver: async () => [],
   });
   await guard.set(new Map([['203.0.113.10', 15]]));
   await guard.set(new Map([['fd00:254::2', 15]]));
@@ -67,10 +68,22 @@ test('routes that could not be set are tried again with the next image', async (
     batches.push([...commands]);
     if (fails) throw new Error('ip is missing');
   };
-  const guard = await createKernelGuard({ log: silentLog, run, sysctls: [] });
+  const guard = await createKernelGuard({ log: silentLog, run, sysctls: [], leftOver: async () => [] });
   await guard.set(new Map([['203.0.113.10', 15]]));
   fails = false;
   await guard.set(new Map([['203.0.113.10', 15]]));
   expect(batches).toHaveLength(2);
   expect(batches[1]).toEqual(batches[0]);
+});
+
+test('what a killed director has left blackholed and is ours no more is given back', async () => {
+  const batches: string[][] = [];
+  const guard = await createKernelGuard({
+    log: silentLog,
+    run: async (commands) => void batches.push([...commands]),
+    leftOver: async () => ['203.0.113.10', '203.0.113.11'],
+    sysctls: [],
+  });
+  await guard.set(new Map([['203.0.113.10', 15]]));
+  expect(batches).toEqual([['route del blackhole 203.0.113.11/32 proto 76']]);
 });

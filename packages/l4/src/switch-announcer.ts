@@ -23,7 +23,7 @@ import {
   isHeartbeat,
   writeHeartbeat,
 } from './heartbeat.ts';
-import { ipBatch } from './ip-batch.ts';
+import { ipBatch, ourRoutes } from './ip-batch.ts';
 import { type Log, messageOf, silentLog } from './log.ts';
 
 export interface SwitchAnnouncerOptions {
@@ -38,6 +38,8 @@ export interface SwitchAnnouncerOptions {
   readonly log?: Log;
   /** Changes the routes; by default with `ip -batch -` in this network namespace. */
   applyRoutes?(commands: readonly string[]): Promise<void>;
+  /** Addresses for which an earlier run has left routes. */
+  leftOver?(): Promise<readonly string[]>;
 }
 
 export interface SwitchAnnouncer {
@@ -62,17 +64,22 @@ interface Watched {
 export async function startSwitchAnnouncer(options: SwitchAnnouncerOptions): Promise<SwitchAnnouncer> {
   const log = options.log ?? silentLog;
   const heart = await createHeart(options.port ?? HEARTBEAT_PORT, log);
-  const writer = createRouteWriter(options.applyRoutes ?? ipBatch, log);
+  const leftOver = await (options.leftOver ?? defaultLeftOver(options))();
+  const writer = createRouteWriter(options.applyRoutes ?? ipBatch, leftOver, log);
   let announcements: Announcements = { directors: [], addresses: [] };
 
   function update(next: Announcements): void {
     announcements = next;
     heart.watch(next.directors);
-    void writer.write(planRoutes(announcements, heart.liveness));
+    write();
   }
   function beat(): void {
     heart.beat();
-    void writer.write(planRoutes(announcements, heart.liveness));
+    write();
+  }
+  function write(): void {
+    // Before anything is known nothing is withdrawn: the routes of an earlier run carry traffic.
+    if (announcements.directors.length > 0) void writer.write(planRoutes(announcements, heart.liveness));
   }
 
   update(options.announcements ?? announcements);
@@ -89,6 +96,11 @@ export async function startSwitchAnnouncer(options: SwitchAnnouncerOptions): Pro
       heart.close();
     },
   };
+}
+
+/** Whoever changes routes in another way knows what is there. */
+function defaultLeftOver(options: SwitchAnnouncerOptions): () => Promise<readonly string[]> {
+  return options.applyRoutes === undefined ? () => ourRoutes('unicast').catch(() => []) : async () => [];
 }
 
 interface Heart {
@@ -151,8 +163,13 @@ interface RouteWriter {
   written(): RoutePlan;
 }
 
-function createRouteWriter(applyRoutes: (commands: readonly string[]) => Promise<void>, log: Log): RouteWriter {
-  const written = new Map<string, readonly string[]>();
+function createRouteWriter(
+  applyRoutes: (commands: readonly string[]) => Promise<void>,
+  leftOver: readonly string[],
+  log: Log,
+): RouteWriter {
+  // Where they lead is not known, so each is written again or removed.
+  const written = new Map<string, readonly string[]>(leftOver.map((address) => [address, []]));
   let writing = false;
   let complaint = '';
 
