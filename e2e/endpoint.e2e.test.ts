@@ -1,8 +1,9 @@
 // Endpoints alone, between kernels that none of our code wrote: VMs of two VPCs with equal addresses on two hosts (P7), a proxy node
 // whose kernel reaches VMs by source address (P21) over either kind of inside device, and what happens to packets that are too large.
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { createInterface } from 'node:readline';
+import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -15,6 +16,7 @@ import {
   createNetwork,
   ipIn,
   isAlive,
+  namespaceName,
   parseFrame,
   readInside,
   removeNetwork,
@@ -132,6 +134,7 @@ await inNamespaces(import.meta.filename, () => {
   let px: Agent;
   let user: Agent;
   const endpoints = new Map<Host, Running>();
+  const answers = new Map<Host, Interface>();
 
   async function startEndpointOn(host: Host, inside = 'veth'): Promise<void> {
     const file = join(network.directory, `${host}.json`);
@@ -140,15 +143,15 @@ await inNamespaces(import.meta.filename, () => {
     const words = [process.execPath, '--conditions=@openclb/source', script, host, 'eth0', file, inside];
     const running = startIn(network, host, `endpoint-${host}`, words, { pipes: true });
     endpoints.set(host, running);
+    answers.set(host, createInterface({ input: running.child.stdout! }));
     await waitReady(running);
   }
 
-  const countersOf = (host: Host): Promise<Record<string, number>> =>
-    new Promise((resolve) => {
-      const { stdin, stdout } = endpoints.get(host)!.child;
-      createInterface({ input: stdout! }).once('line', (line) => resolve(JSON.parse(line) as Record<string, number>));
-      stdin!.write('counters\n');
-    });
+  const countersOf = async (host: Host): Promise<Record<string, number>> => {
+    const line = once(answers.get(host)!, 'line');
+    endpoints.get(host)!.child.stdin!.write('counters\n');
+    return JSON.parse(((await line) as [string])[0]) as Record<string, number>;
+  };
 
   const errorOf = async (from: Agent, address: string): Promise<string | undefined> =>
     (await from.get(address, { port: 8080, timeoutMs: 700 })).error;
@@ -234,6 +237,19 @@ await inNamespaces(import.meta.filename, () => {
     });
   }
 
+  test('a VM whose device is made again is served again; without its device it is not', async () => {
+    const a3 = VMS[2];
+    ipIn(network, 'h1', [`link del tap-${a3.name}`]);
+    expect(await errorOf(a1, a3.v4)).toBe('timeout');
+    expect((await countersOf('h1'))['endpoint.missingVms']).toBe(1);
+    const peer = `name eth0 address ${a3.mac} mtu 1500 netns ${namespaceName(network, a3.name)}`;
+    ipIn(network, 'h1', [`link add tap-${a3.name} mtu 1500 type veth peer ${peer}`, `link set tap-${a3.name} up`]);
+    ipIn(network, a3.name, [`addr add ${a3.v4}/24 dev eth0`, 'link set eth0 up']);
+    const end = performance.now() + 5_000;
+    while ((await countersOf('h1'))['endpoint.missingVms'] !== 0 && performance.now() < end) await sleep(50);
+    expect(vmAnswer(await a1.get(a3.v4, { port: 8080 }))?.name).toBe('a3');
+  });
+
   test('direct users of a physical server live on, although its answers pass the endpoint', async () => {
     for (const [address, own] of [
       [HOSTS.ph, USER.v4],
@@ -265,7 +281,7 @@ await inNamespaces(import.meta.filename, () => {
       .stop()
       .flatMap(({ bytes }) => parseFrame(bytes).ip ?? [])
       .filter(({ tcp }) => tcp?.flags === 'SA');
-    expect(answers.map(({ source, tcp }) => [source, tcp?.mss])).toEqual([
+    expect(synAcks.map(({ source, tcp }) => [source, tcp?.mss])).toEqual([
       [VIP.v4, UNDERLAY_MTU - 28 - 40],
       [VIP.v6, UNDERLAY_MTU - 28 - 60],
     ]);

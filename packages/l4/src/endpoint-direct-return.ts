@@ -2,8 +2,7 @@
 // its own routes must. What comes from a VIP looks into a table that holds the uplink's routes once more, with `advmss` on each.
 import { fromBytes16, formatAddress } from '@openclb/model';
 import { ROUTE_PROTOCOL } from './ip-batch.ts';
-import { type KernelRoute, openKernelTables } from './netlink/kernel-tables.ts';
-import { readDevice } from './port/device.ts';
+import { type KernelRoute } from './netlink/kernel-tables.ts';
 
 /** Table of the uplink's routes with `advmss`. */
 export const DIRECT_TABLE = 7262;
@@ -13,12 +12,11 @@ const HEADERS = { v4: 40, v6: 60 } as const;
 const MAPPED_BITS = 96;
 /** Of a full routing table the longest prefixes only; the main table answers for the rest. */
 const ROUTES_MAX = 256;
-const CHANGES_SETTLE_MS = 50;
 
 /** The uplink as the kernel routes into it. `tunnelMtu` is what a client's packet may have to fit the tunnel to this proxy. */
 export interface DirectReturn {
   readonly device: string;
-  readonly deviceIndex: number;
+  readonly deviceIndex: number | null;
   readonly tunnelMtu: number;
   readonly routes: readonly KernelRoute[];
 }
@@ -57,30 +55,4 @@ function routeCommand({ prefix, bits, gateway }: KernelRoute, { device, tunnelMt
 
 function isLinkLocal(prefix: Uint8Array): boolean {
   return prefix[0] === 0xfe && (prefix[1]! & 0xc0) === 0x80;
-}
-
-export interface DirectReturnWatch {
-  current(): DirectReturn;
-  close(): void;
-}
-
-/** Follows the kernel's routes; `onChange` comes once for changes that arrive together. */
-export function watchDirectReturn(device: string, tunnelMtu: number, onChange: () => void): DirectReturnWatch {
-  const kernel = openKernelTables();
-  const deviceIndex = readDevice(device).index;
-  let timer: NodeJS.Timeout | null = null;
-  kernel.onChange((kinds) => {
-    if (!kinds.has('route') || timer !== null) return;
-    timer = setTimeout(() => {
-      timer = null;
-      onChange();
-    }, CHANGES_SETTLE_MS);
-  });
-  return {
-    current: () => ({ device, deviceIndex, tunnelMtu, routes: kernel.routes() }),
-    close() {
-      if (timer !== null) clearTimeout(timer);
-      kernel.close();
-    },
-  };
 }

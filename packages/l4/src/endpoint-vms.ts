@@ -10,6 +10,8 @@ const RETRY_MS = 1_000;
 export interface VmPorts {
   /** Opens and closes ports; resolves with device → port index of those that are open. */
   sync(vms: readonly VmRow[]): Promise<ReadonlyMap<string, number>>;
+  /** Looks whether devices have gone or were made again, and closes their ports; `onRetry` follows. */
+  check(): void;
   /** Devices named by the image that could not be opened, and why. */
   missing(): ReadonlyMap<string, string>;
   close(): void;
@@ -21,6 +23,7 @@ export interface VmPortsOptions {
   readonly from: number;
   readonly to: number;
   readonly log: Log;
+  indexOf(device: string): number | null;
   /** A device that was missing may be there now: apply the image again. */
   onRetry(): void;
 }
@@ -28,6 +31,7 @@ export interface VmPortsOptions {
 export function createVmPorts(options: VmPortsOptions): VmPorts {
   const { path, log, from, to } = options;
   const ports = new Map<string, number>();
+  const deviceIndexes = new Map<string, number | null>();
   const missing = new Map<string, string>();
   let timer: NodeJS.Timeout | null = null;
 
@@ -42,6 +46,7 @@ export function createVmPorts(options: VmPortsOptions): VmPorts {
       await isolate(device);
       const index = freeIndex();
       ports.set(device, index);
+      deviceIndexes.set(device, options.indexOf(device));
       await path.openPort({ index, kind: 'packet', device });
       if (missing.delete(device)) log.info({ device }, 'the device of a VM is there now');
     } catch (error) {
@@ -61,8 +66,21 @@ export function createVmPorts(options: VmPortsOptions): VmPorts {
     timer.unref();
   }
 
+  function lose(device: string, reason: string): void {
+    path.closePort(ports.get(device)!);
+    ports.delete(device);
+    log.warn({ device, reason }, 'a VM is left out until its device is there again');
+    missing.set(device, reason);
+  }
+
   return {
     missing: () => missing,
+    check() {
+      for (const device of ports.keys()) {
+        if (options.indexOf(device) !== deviceIndexes.get(device)) lose(device, 'the device was removed');
+      }
+      retryLater();
+    },
     async sync(vms) {
       const wanted = new Set(vms.map((vm) => vm.device));
       for (const [device, index] of ports) {

@@ -4,11 +4,11 @@ import { type EndpointImage } from '@openclb/model';
 import { pino } from 'pino';
 import { readCounters } from './counters.ts';
 import { type DataPath, startDataPath } from './data-path.ts';
-import { type DirectReturnWatch, watchDirectReturn } from './endpoint-direct-return.ts';
 import { type Inside, type InsideKind, openInside } from './endpoint-inside.ts';
 import { type EndpointKernel, createEndpointKernel } from './endpoint-kernel.ts';
 import { type EndpointTablesHandle, createEndpointTables } from './endpoint-tables.ts';
 import { type VmPorts, createVmPorts } from './endpoint-vms.ts';
+import { type KernelWatch, watchKernel } from './endpoint-watch.ts';
 import { type Applied, type ImageKeeper, createImageKeeper } from './image-keeper.ts';
 import { type Link, connectLink } from './link.ts';
 import { type Log, messageOf } from './log.ts';
@@ -72,9 +72,8 @@ interface Parts {
   readonly nextHops: NextHops;
   readonly kernel: EndpointKernel;
   readonly vms: VmPorts;
+  readonly watch: KernelWatch;
   inside: Inside | null;
-  /** The uplink's routes, once a VIP of this machine answers clients directly. */
-  direct: DirectReturnWatch | null;
   image: EndpointImage | null;
   /** Images are applied one after the other, also those that are applied again. */
   turn: Promise<unknown>;
@@ -122,14 +121,19 @@ type Started = Pick<Parts, 'log' | 'tables' | 'path' | 'uplink' | 'nextHops'>;
 /** Connects what is there with where images come from. */
 async function serve(options: EndpointOptions, started: Started): Promise<Endpoint> {
   const { log, path, uplink } = started;
-  const vms = createVmPorts({ path, log, from: VM_FIRST, to: PORTS, onRetry: () => void again(parts) });
+  const watch = watchKernel({
+    onLinks: () => vms.check(),
+    onRoutes: () => void (parts.image?.localVips.length && again(parts)),
+  });
+  const { indexOf } = watch;
+  const vms = createVmPorts({ path, log, from: VM_FIRST, to: PORTS, indexOf, onRetry: () => void again(parts) });
   const parts: Parts = {
     ...started,
     options,
     vms,
+    watch,
     kernel: createEndpointKernel({ log }),
     inside: null,
-    direct: null,
     image: null,
     turn: Promise.resolve(),
   };
@@ -141,7 +145,12 @@ async function serve(options: EndpointOptions, started: Started): Promise<Endpoi
     onImage: (image) => inTurn(parts, () => adopt(parts, image as EndpointImage)),
   });
   await keeper.load();
-  if (options.image !== undefined) await keeper.apply(options.image);
+  if (options.image !== undefined) {
+    await keeper.apply(options.image).catch(async (error: unknown) => {
+      await closeParts(parts);
+      throw error;
+    });
+  }
   const link = options.controller === undefined ? null : await connect(parts, options.controller, keeper);
   return {
     id: options.id,
@@ -156,27 +165,34 @@ async function serve(options: EndpointOptions, started: Started): Promise<Endpoi
     async close() {
       await link?.close();
       await keeper.idle();
-      vms.close();
-      parts.direct?.close();
-      await parts.kernel.close();
-      await parts.inside?.close();
-      parts.nextHops.close();
-      await path.close();
+      await closeParts(parts);
     },
   };
 }
 
+async function closeParts({ vms, watch, kernel, inside, nextHops, path }: Parts): Promise<void> {
+  vms.close();
+  watch.close();
+  await kernel.close();
+  await inside?.close();
+  nextHops.close();
+  await path.close();
+}
+
 /** One image, from the ports that it names to the kernel's rules; a throw before the tables have flipped refuses it. */
 async function adopt(parts: Parts, image: EndpointImage): Promise<void> {
-  const { tables, path, uplink, vms, kernel } = parts;
+  const { tables, path, uplink, vms, kernel, watch } = parts;
   const ports = await vms.sync(image.vms);
   parts.inside ??= needsInside(image) ? await insideFor(parts, image) : null;
   const { inside } = parts;
   await tables.write(image, { ports, inside: inside === null ? null : { port: inside.port.index, mac: inside.mac } });
   path.steer(UPLINK, tunnelEnds(image));
-  if (image.localVips.length > 0)
-    parts.direct ??= watchDirectReturn(uplink.device, tunnelMtu(parts, image), () => void again(parts));
-  await kernel.apply(image, inside?.device ?? null, parts.direct?.current() ?? null);
+  await kernel.apply(image, inside?.device ?? null, {
+    device: uplink.device,
+    deviceIndex: watch.indexOf(uplink.device),
+    tunnelMtu: tunnelMtu(parts, image),
+    routes: watch.routes(),
+  });
   parts.image = image;
 }
 
