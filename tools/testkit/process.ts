@@ -54,7 +54,7 @@ export async function waitReady(running: Running, milliseconds = READY_WAIT_MS):
     if (line) return line[0];
     const isLate = performance.now() > end;
     const why = !isAlive(running.note)
-      ? 'ended before it was ready'
+      ? `ended (${running.child.signalCode ?? running.child.exitCode ?? 'unseen'}) before it was ready`
       : isLate
         ? `not ready in ${milliseconds} ms`
         : undefined;
