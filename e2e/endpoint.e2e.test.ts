@@ -277,7 +277,7 @@ await inNamespaces(import.meta.filename, () => {
       expect(answer).toMatchObject({ name: 'px', local: address, bodyHash: BODY_HASH });
     }
     await sleep(50);
-    const answers = capture
+    const synAcks = capture
       .stop()
       .flatMap(({ bytes }) => parseFrame(bytes).ip ?? [])
       .filter(({ tcp }) => tcp?.flags === 'SA');
