@@ -1,0 +1,90 @@
+// HTTPS listeners: certificate by SNI, bodies through TLS, what is no TLS, handshakes that go nowhere.
+import tls from 'node:tls';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { CERTIFICATES } from './certificates.ts';
+import { get, getAndClose, okOrigin, origin, Peer, start } from './kit.ts';
+
+describe('TLS', () => {
+  const certificates = (id: string) => CERTIFICATES[id];
+  const secure = async (port: number, servername?: string): Promise<{ peer: Peer; name: string }> => {
+    const socket = tls.connect({
+      port,
+      host: '127.0.0.1',
+      rejectUnauthorized: false,
+      ...(servername === undefined ? {} : { servername }),
+    });
+    const peer = new Peer(socket);
+    await new Promise<void>((resolve, reject) => {
+      socket.once('secureConnect', resolve);
+      socket.once('error', reject);
+    });
+    onTestFinished(() => void socket.destroy());
+    return { peer, name: String(socket.getPeerCertificate().subject.CN) };
+  };
+
+  test('chooses the certificate by name and tells the target that the client spoke https', async () => {
+    const target = await okOrigin();
+    const { port } = await start({
+      targets: [target.url],
+      certificateIds: ['a.test', '*.b.test'],
+      certificates,
+    });
+    expect((await secure(port, 'x.b.test')).name).toBe('*.b.test');
+    expect((await secure(port, 'nobody.test')).name).toBe('a.test');
+    const { peer, name } = await secure(port, 'a.test');
+    expect(name).toBe('a.test');
+    peer.write(get());
+    await peer.has('ok');
+    expect(target.peers[0]!.text).toContain('X-Client-Proto: https\r\nX-Forwarded-Proto: https\r\n');
+    peer.write(getAndClose());
+    await peer.ended();
+    expect(peer.text.match(/200 OK/g)).toHaveLength(2);
+  });
+
+  test('carries large bodies both ways', async () => {
+    const target = await origin(
+      (head, peer) => void peer.write(`HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n${'y'.repeat(3_000_000)}`),
+    );
+    const { port } = await start({
+      targets: [target.url],
+      certificateIds: ['a.test'],
+      certificates,
+    });
+    const { peer } = await secure(port);
+    peer.write(`POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2000000\r\n\r\n${'x'.repeat(2_000_000)}`);
+    await peer.gets(3_000_000);
+    expect(target.peers[0]!.text.match(/x/g)!.length).toBeGreaterThanOrEqual(2_000_000);
+    expect(peer.text.slice(peer.text.indexOf('\r\n\r\n') + 4)).toBe('y'.repeat(3_000_000));
+  });
+
+  test('answers plain HTTP on its port with 400', async () => {
+    const target = await okOrigin();
+    const { ask, proxy } = await start({
+      targets: [target.url],
+      certificateIds: ['a.test'],
+      certificates,
+    });
+    expect(await ask(getAndClose())).toMatch(/^HTTP\/1\.1 400 .*plain-on-tls/s);
+    expect(proxy.counters().failures['plain-on-tls']).toBe(1);
+  });
+
+  test('ends a handshake that goes nowhere', async () => {
+    const { client, proxy } = await start({
+      targets: ['http://127.0.0.1:1'],
+      certificateIds: ['a.test'],
+      certificates,
+      limits: { handshakeTimeoutMs: 100 },
+    });
+    const silent = await client();
+    const half = await client();
+    half.write(Buffer.from([0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]));
+    await Promise.all([silent.ended(), half.ended()]);
+    expect(proxy.counters().failures['handshake-failed']).toBe(2);
+  });
+
+  test('without its certificate refuses the image', async () => {
+    await expect(start({ targets: ['http://127.0.0.1:1'], certificateIds: ['a.test'] })).rejects.toThrow(
+      /a\.test, which is not here/,
+    );
+  });
+});
