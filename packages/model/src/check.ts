@@ -17,7 +17,8 @@ function checker(schema: TSchema): Check {
     if (first === undefined) return 'does not match its schema';
     const field = first.instancePath === '' ? '' : `${first.instancePath.slice(1).replaceAll('/', '.')}: `;
     const extra = first.params as { additionalProperties?: readonly string[] };
-    const named = extra.additionalProperties === undefined ? '' : ` (${extra.additionalProperties.slice(0, 5).join(', ')})`;
+    const named =
+      extra.additionalProperties === undefined ? '' : ` (${extra.additionalProperties.slice(0, 5).join(', ')})`;
     return `${field}${first.message}${named}`;
   };
 }
@@ -75,5 +76,7 @@ function versionError(value: unknown): string | null {
 }
 
 function memberOf(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, key) ? (value as Record<string, unknown>)[key] : undefined;
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+    ? (value as Record<string, unknown>)[key]
+    : undefined;
 }

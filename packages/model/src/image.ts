@@ -20,7 +20,10 @@ export const AddressPair = Type.Object({ v4: Type.Optional(Address), v6: Type.Op
 export type AddressPair = Static<typeof AddressPair>;
 
 /** (store revision, compiler version), compared in this order: any controller may publish, no leader is needed (B4). */
-export const Generation = Type.Object({ revision: Type.Integer({ minimum: 0 }), compiler: Type.Integer({ minimum: 0 }) }, closed);
+export const Generation = Type.Object(
+  { revision: Type.Integer({ minimum: 0 }), compiler: Type.Integer({ minimum: 0 }) },
+  closed,
+);
 export type Generation = Static<typeof Generation>;
 
 /** How a target's liveness is probed. Times in milliseconds. */
@@ -51,12 +54,20 @@ export type CheckSpec = Static<typeof CheckSpec>;
 
 /** A tunnel address T(d,w): director `node`, worker `worker` (P1). */
 export const TunnelRow = Type.Object(
-  { node: Type.String(), worker: Type.Integer({ minimum: 0, maximum: 63 }), v4: Type.Optional(Address), v6: Type.Optional(Address) },
+  {
+    node: Type.String(),
+    worker: Type.Integer({ minimum: 0, maximum: 63 }),
+    v4: Type.Optional(Address),
+    v6: Type.Optional(Address),
+  },
   closed,
 );
 export type TunnelRow = Static<typeof TunnelRow>;
 
-export const HostRow = Type.Object({ id: StableId, name: Type.String(), v4: Type.Optional(Address), v6: Type.Optional(Address) }, closed);
+export const HostRow = Type.Object(
+  { id: StableId, name: Type.String(), v4: Type.Optional(Address), v6: Type.Optional(Address) },
+  closed,
+);
 export type HostRow = Static<typeof HostRow>;
 
 /** All kinds of target resolve to this one row (B1). `host` names the tunnel's far end; null with encapsulation none and l2. */
@@ -112,14 +123,20 @@ export const ListenerRow = Type.Object(
 export type ListenerRow = Static<typeof ListenerRow>;
 
 /** An EIP is a stateless 1:1 translation to (net, address) behind `host` (P28). */
-export const EipRow = Type.Object({ id: StableId, name: Type.String(), eip: Address, net: Net, address: Address, host: StableId }, closed);
+export const EipRow = Type.Object(
+  { id: StableId, name: Type.String(), eip: Address, net: Net, address: Address, host: StableId },
+  closed,
+);
 export type EipRow = Static<typeof EipRow>;
 
 export const DirectorImage = Type.Object(
   {
     role: Type.Literal('director'),
     generation: Generation,
-    self: Type.Object({ id: Type.String(), ordinal: Type.Integer({ minimum: 0, maximum: 4095 }), underlay: AddressPair }, closed),
+    self: Type.Object(
+      { id: Type.String(), ordinal: Type.Integer({ minimum: 0, maximum: 4095 }), underlay: AddressPair },
+      closed,
+    ),
     /** Every tunnel address of the cluster, our own included: packets to any of them are accepted (P2). */
     tunnels: Type.Array(TunnelRow),
     /** E, the anycast tunnel address of the stateless tier. */
@@ -230,7 +247,14 @@ export const ProxyListenerRow = Type.Object(
 export type ProxyListenerRow = Static<typeof ProxyListenerRow>;
 
 export const ProxyTargetRow = Type.Object(
-  { id: StableId, name: Type.String(), net: Net, address: Address, port: PortNumber, source: Type.Union([Address, Type.Null()]) },
+  {
+    id: StableId,
+    name: Type.String(),
+    net: Net,
+    address: Address,
+    port: PortNumber,
+    source: Type.Union([Address, Type.Null()]),
+  },
   closed,
 );
 export type ProxyTargetRow = Static<typeof ProxyTargetRow>;

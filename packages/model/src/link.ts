@@ -25,26 +25,44 @@ export const ExplainQuery = Type.Object(
 export type ExplainQuery = Static<typeof ExplainQuery>;
 
 /** One step of a packet's walk: the file in `assembly/path` that took it, what it saw, and why. */
-export const ExplainStep = Type.Object({ step: Type.String(), text: Type.String(), data: Type.Record(Type.String(), Type.Unknown()) }, closed);
+export const ExplainStep = Type.Object(
+  { step: Type.String(), text: Type.String(), data: Type.Record(Type.String(), Type.Unknown()) },
+  closed,
+);
 export type ExplainStep = Static<typeof ExplainStep>;
 
 export const ExplainAnswer = Type.Object(
-  { node: Type.String(), generation: Generation, verdict: Type.String(), reason: Type.String(), steps: Type.Array(ExplainStep) },
+  {
+    node: Type.String(),
+    generation: Generation,
+    verdict: Type.String(),
+    reason: Type.String(),
+    steps: Type.Array(ExplainStep),
+  },
   closed,
 );
 export type ExplainAnswer = Static<typeof ExplainAnswer>;
 
 /** Controller → node. */
 export const ToNode = Type.Union([
-  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('image'), hash: Type.String(), image: Image }, closed),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('image'), hash: Type.String(), image: Image },
+    closed,
+  ),
   Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('ping') }, closed),
-  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('explain'), request: Type.String(), query: ExplainQuery }, closed),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('explain'), request: Type.String(), query: ExplainQuery },
+    closed,
+  ),
   Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('counters'), request: Type.String() }, closed),
 ]);
 export type ToNode = Static<typeof ToNode>;
 
 /** Health of one target as one node sees it. */
-export const HealthReport = Type.Object({ target: Type.String(), group: Type.String(), state: Type.Enum(['alive', 'dead', 'probing', 'unknown']) }, closed);
+export const HealthReport = Type.Object(
+  { target: Type.String(), group: Type.String(), state: Type.Enum(['alive', 'dead', 'probing', 'unknown']) },
+  closed,
+);
 export type HealthReport = Static<typeof HealthReport>;
 
 /** Node → controller. */
@@ -60,12 +78,40 @@ export const FromNode = Type.Union([
     },
     closed,
   ),
-  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('applied'), generation: Generation, hash: Type.String() }, closed),
-  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('refused'), generation: Generation, hash: Type.String(), reason: Type.String() }, closed),
-  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('health'), reports: Type.Array(HealthReport) }, closed),
-  Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('explained'), request: Type.String(), answer: ExplainAnswer }, closed),
   Type.Object(
-    { version: Type.Literal(LINK_VERSION), type: Type.Literal('counted'), request: Type.String(), counters: Type.Record(Type.String(), Type.Number()) },
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('applied'), generation: Generation, hash: Type.String() },
+    closed,
+  ),
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('refused'),
+      generation: Generation,
+      hash: Type.String(),
+      reason: Type.String(),
+    },
+    closed,
+  ),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('health'), reports: Type.Array(HealthReport) },
+    closed,
+  ),
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('explained'),
+      request: Type.String(),
+      answer: ExplainAnswer,
+    },
+    closed,
+  ),
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('counted'),
+      request: Type.String(),
+      counters: Type.Record(Type.String(), Type.Number()),
+    },
     closed,
   ),
 ]);
