@@ -82,6 +82,13 @@ test('three misses in a row kill, fewer do not, and three answers in a row reviv
   expect(play('+')).toBe('serving');
 });
 
+test('a director that says it leaves is dead at once', () => {
+  const pulse = createPulse();
+  for (let beat = 0; beat < 3; beat++) pulse.beat('serving');
+  expect(pulse.beat('dead')).toBe('dead');
+  expect(pulse.beat('serving')).toBe('dead');
+});
+
 const closing: Array<() => unknown> = [];
 afterEach(async () => {
   for (const close of closing.splice(0).toReversed()) await close();
@@ -134,6 +141,8 @@ test('a director that stops answering is taken out and its tunnel address moves;
   two.worker.status = HeartbeatStatus.Draining;
   await vi.waitFor(() => expect(announcer.routes()['203.0.113.10']).toEqual(['10.255.0.1']));
   expect(announcer.routes()['10.254.2.1']).toEqual(['10.255.0.2']);
+  two.worker.status = HeartbeatStatus.Leaving;
+  await vi.waitFor(() => expect(announcer.routes()['10.254.2.1']).toEqual(['10.255.0.1']));
 });
 
 test('what to announce is learned from the controller, and its loss changes nothing', async () => {

@@ -78,7 +78,7 @@ function isV6(address: string): boolean {
 
 /** Counts answers and misses of one director. */
 export interface Pulse {
-  /** A heartbeat was due: was the one before it answered? */
+  /** A heartbeat was due: what did the one before it bring? `dead` says of itself that it leaves; null is a miss. */
   beat(answered: Liveness | null): Liveness;
   readonly state: Liveness;
 }
@@ -97,7 +97,8 @@ export function createPulse(): Pulse {
     beat(answered) {
       misses = answered === null ? misses + 1 : 0;
       answers = answered === null ? 0 : answers + 1;
-      if (misses >= MISSES_TO_DIE) state = 'dead';
+      if (answered === 'dead') answers = 0;
+      if (misses >= MISSES_TO_DIE || answered === 'dead') state = 'dead';
       else if (answered !== null && (state !== 'dead' || answers >= ANSWERS_TO_LIVE)) state = answered;
       return state;
     },

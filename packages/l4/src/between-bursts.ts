@@ -19,8 +19,8 @@ export interface BetweenBursts {
   /** Probes to send with the next `settle`. */
   probe(probes: readonly SlottedProbe[]): void;
   setStatus(status: number): void;
-  /** Packets that were dropped here, after the core had counted them as held or punted. */
-  losses(): Record<string, number>;
+  /** Heartbeats answered, and packets dropped here after the core had counted them as held or punted. */
+  counters(): Record<string, number>;
 }
 
 export function createBetweenBursts(core: Core, kick: (mask: number) => void): BetweenBursts {
@@ -33,6 +33,7 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   let seenSequence = 0;
   let taken = 0;
   let puntOverflow = 0;
+  let heartbeats = 0;
 
   function takeBurst(count: number, nowMs: number): number {
     let mask = 0;
@@ -50,7 +51,10 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
       puntOverflow++;
       return 0;
     }
-    if (answerHeartbeat(core, index, status)) return 1 << core.portIn(index);
+    if (answerHeartbeat(core, index, status)) {
+      heartbeats++;
+      return 1 << core.portIn(index);
+    }
     punted.push(copyPunted(core, index));
     return 0;
   }
@@ -72,7 +76,7 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
 
   return {
     takeBurst,
-    losses: () => ({ heldExpired: held.expired, heldOverflow: held.overflow, puntOverflow }),
+    counters: () => ({ heldExpired: held.expired, heldOverflow: held.overflow, puntOverflow, heartbeats }),
     settle(nowMs, hand) {
       taken = 0;
       if (punted.length > 0) hand(punted.splice(0));

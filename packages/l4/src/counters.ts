@@ -10,7 +10,7 @@ export function readCounters(core: Core, path: DataPath): Record<string, number>
   for (const [index, values] of path.statistics()) {
     for (const [name, value] of Object.entries(values)) counters[`port${index}.${name}`] = value;
   }
-  for (const [name, value] of Object.entries(path.losses())) counters[`worker.${name}`] = value;
+  for (const [name, value] of Object.entries(path.counters())) counters[`worker.${name}`] = value;
   counters['worker.restarts'] = path.restarts();
   counters['worker.deaths'] = path.deaths();
   counters['worker.heartbeat'] = path.heartbeat();

@@ -45,8 +45,8 @@ export interface DataPath {
   setStatus(status: number): void;
   /** Counters of ports, kernel-side drops included, at most a second old. */
   statistics(): ReadonlyMap<number, Readonly<Record<string, number>>>;
-  /** Packets that the worker dropped outside the core: held too long, punted too many. */
-  losses(): Readonly<Record<string, number>>;
+  /** What the worker counts outside the core: heartbeats answered, packets held too long or punted too many. */
+  counters(): Readonly<Record<string, number>>;
   /** The worker's pulse: changes as long as it lives. */
   heartbeat(): number;
   restarts(): number;
@@ -59,7 +59,7 @@ export interface DataPath {
 export function startDataPath(options: DataPathOptions): DataPath {
   const { role, plan, memory, log, deathsMax } = options;
   const statistics = new Map<number, Readonly<Record<string, number>>>();
-  let losses: Readonly<Record<string, number>> = {};
+  let counters: Readonly<Record<string, number>> = {};
   const pulse = new Uint32Array(memory.buffer, plan.workers[0]!.state + WorkerState.at.heartbeat, 1);
   const supervisor = superviseWorker({
     start: { role, worker: 0, memory, plan },
@@ -77,7 +77,7 @@ export function startDataPath(options: DataPathOptions): DataPath {
     if (message.type === 'punted') options.onPunted(message.packets);
     else if (message.type === 'sent') options.onSent(message.index, message.frames);
     else if (message.type === 'statistics') statistics.set(message.index, message.values);
-    else if (message.type === 'losses') losses = message.values;
+    else if (message.type === 'counters') counters = message.values;
     else if (message.type === 'opened') ports.opened(message.port);
     else if (message.type === 'notOpened') ports.notOpened(message.index, message.reason);
     else if (message.type === 'steerFailed') log.error(message, 'a port could not be steered');
@@ -94,7 +94,7 @@ export function startDataPath(options: DataPathOptions): DataPath {
     deliver: (index, frames) => post({ type: 'frames', index, frames }),
     setStatus: (status) => post({ type: 'status', status }),
     statistics: () => statistics,
-    losses: () => losses,
+    counters: () => counters,
     heartbeat: () => Atomics.load(pulse, 0),
     restarts: () => supervisor.restarts,
     deaths: () => supervisor.deaths,

@@ -79,6 +79,8 @@ const GENERATION_APPLIED = channel('openclb:l4:generation-applied');
 const WORKER_RESTARTED = channel('openclb:l4:worker-restarted');
 const HEALTH_CHANGED = channel('openclb:l4:health-changed');
 const REPORT_EVERY_MS = 5_000;
+/** Two heartbeats of the announcer, its routes, and a moment for what is on the wire. */
+const LEAVE_MS = 400;
 
 /** Everything that one running director is made of. */
 interface Parts {
@@ -198,7 +200,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
       watchdog.close();
       await link?.close();
       await keeper.idle();
-      await options.announcer?.withdraw();
+      await leave(parts);
       nextHops.close();
       await health.close();
       await path.close();
@@ -229,6 +231,14 @@ async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
 
 async function announce({ options, tables }: Parts): Promise<void> {
   if (tables.image !== null) await options.announcer?.announce(tables.image);
+}
+
+/** Lets routing take everything away while packets are still forwarded, so an orderly end costs nobody a packet. */
+async function leave({ options, path }: Parts): Promise<void> {
+  await options.announcer?.withdraw();
+  path.setStatus(HeartbeatStatus.Leaving);
+  const isWatched = (path.counters()['heartbeats'] ?? 0) > 0;
+  if (isWatched || options.announcer !== undefined) await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
 }
 
 function countersOf({ tables, path }: Parts): Record<string, number> {

@@ -8,8 +8,11 @@ const MAGIC = 0x4f434c42;
 const VERSION = 1;
 const STATUS_OFFSET = 5;
 
-/** What a worker says of itself. Draining: no new flows please, but keep sending me replies (P2). */
-export const HeartbeatStatus = { Asked: 0, Serving: 1, Draining: 2 } as const;
+/**
+ * What a worker says of itself. Draining: no new flows please, but keep sending me replies (P2). Leaving: take everything away now;
+ * what still comes is forwarded for a moment, so nothing is lost on the way.
+ */
+export const HeartbeatStatus = { Asked: 0, Serving: 1, Draining: 2, Leaving: 3 } as const;
 
 /** A question; `nonce` comes back in the answer. */
 export function writeHeartbeat(view: DataView, offset: number, nonce: number): void {

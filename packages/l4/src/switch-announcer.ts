@@ -103,6 +103,12 @@ function defaultLeftOver(options: SwitchAnnouncerOptions): () => Promise<readonl
   return options.applyRoutes === undefined ? () => ourRoutes('unicast').catch(() => []) : async () => [];
 }
 
+const LIVENESS: Readonly<Record<number, Liveness>> = {
+  [HeartbeatStatus.Serving]: 'serving',
+  [HeartbeatStatus.Draining]: 'draining',
+  [HeartbeatStatus.Leaving]: 'dead',
+};
+
 interface Heart {
   watch(directors: readonly AnnouncedDirector[]): void;
   /** Counts what the last questions brought and asks the next ones. */
@@ -121,9 +127,7 @@ async function createHeart(port: number, log: Log): Promise<Heart> {
   function receive(message: Buffer): void {
     const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
     if (!isHeartbeat(view, 0, message.byteLength)) return;
-    const status = heartbeatStatus(view, 0);
-    const answer =
-      status === HeartbeatStatus.Serving ? 'serving' : status === HeartbeatStatus.Draining ? 'draining' : null;
+    const answer = LIVENESS[heartbeatStatus(view, 0)] ?? null;
     for (const one of watched.values()) if (one.nonce === heartbeatNonce(view, 0)) one.answer = answer;
   }
 

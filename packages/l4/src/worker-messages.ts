@@ -81,6 +81,6 @@ export type FromWorker =
   /** Frames that left through a memory port. */
   | { readonly type: 'sent'; readonly index: number; readonly frames: readonly Uint8Array[] }
   | { readonly type: 'statistics'; readonly index: number; readonly values: Readonly<Record<string, number>> }
-  /** What the worker itself has lost. */
-  | { readonly type: 'losses'; readonly values: Readonly<Record<string, number>> }
+  /** What the worker counts itself, outside the core. */
+  | { readonly type: 'counters'; readonly values: Readonly<Record<string, number>> }
   | { readonly type: 'stopped' };

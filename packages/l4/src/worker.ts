@@ -58,7 +58,7 @@ function createSettle(role: WorkerStart['role'], core: Core, ports: WorkerPorts,
     if ((now - statisticsAt) >>> 0 < STATISTICS_EVERY_MS) return;
     statisticsAt = now;
     ports.sayStatistics();
-    say({ type: 'losses', values: between.losses() });
+    say({ type: 'counters', values: between.counters() });
   };
 }
 
