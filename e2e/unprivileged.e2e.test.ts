@@ -73,6 +73,14 @@ test('an ordinary user sees the first lines of the story hold, carried by the pa
   ).toEqual([]);
 });
 
+test('where there are no namespaces the relay and layer-7 part is told on loopback', async () => {
+  const { status, events, log } = await runDemo('--loopback');
+  const claims = events.filter(({ event }) => event === 'claim');
+  expect({ status, log: status === 0 ? '' : log }).toEqual({ status: 0, log: '' });
+  expect(claims.length).toBeGreaterThanOrEqual(4);
+  expect(claims.every(({ held }) => held)).toBe(true);
+});
+
 test('a wrong flag is answered with one sentence and exit status 2', async () => {
   const run = await runDemo('--prot', 'xdp');
   expect(run.status).toBe(2);

@@ -28,6 +28,7 @@ export const stateDirectory = (): string =>
 /** Clock ticks after boot when the process started; undefined when it is gone or a zombie. */
 export function startTimeOf(pid: number): string | undefined {
   try {
+    if (process.platform !== 'linux') return process.kill(pid, 0) ? 'some time' : undefined;
     const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return fields[0] === 'Z' ? undefined : fields[19];

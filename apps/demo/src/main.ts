@@ -28,13 +28,14 @@ import type { Teller } from './tell.ts';
 import { VIP } from './topology.ts';
 import { captureFiles } from './watch.ts';
 
-const USAGE = 'npm run demo -- [--port auto|xdp|packet] [--lines 1-9] [--keep] [--down] [--json]';
+const USAGE = 'npm run demo -- [--port auto|xdp|packet] [--lines 1-9] [--loopback] [--keep] [--down] [--json]';
 const PORTS = ['auto', 'xdp', 'packet'];
 
 interface Choice {
   port: ClusterOptions['port'];
   /** The first and the last line of the story to tell; later lines build on what earlier ones have made. */
   lines: string;
+  loopback: boolean;
   keep: boolean;
   down: boolean;
   json: boolean;
@@ -45,6 +46,7 @@ function readChoice(): Choice {
     options: {
       port: { type: 'string', default: 'auto' },
       lines: { type: 'string', default: `1-${STORY.length}` },
+      loopback: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
       down: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -164,7 +166,7 @@ async function main(): Promise<number> {
   }
   const started = performance.now();
   const tell = createTeller((line) => console.log(line), choice.json);
-  const why = whyNoNamespaces();
+  const why = choice.loopback ? 'told so by --loopback' : whyNoNamespaces();
   if (why === undefined && needsUserNamespace()) return reExecute();
   cleanUpWhenEnded();
   try {
