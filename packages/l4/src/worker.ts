@@ -1,50 +1,21 @@
-// THE loop of a packet worker: adopt → receive → walk → transmit → kick → recycle, then what must happen between bursts.
-// One thread, one core instance, its own regions of the shared memory (data-plane.md P11). In `round` no object, view or spread is made.
+// THE loop of a packet worker: rounds (round.ts), then what must happen between bursts, for ever.
+// One thread, one core instance, its own regions of the shared memory (data-plane.md P11).
 // The thread blocks in poll for at most a millisecond and then lets its own event loop run, which brings the main thread's messages.
 import { parentPort, workerData } from 'node:worker_threads';
 import { Core } from '@openclb/core-wasm';
-import { WorkerState, limits } from '@openclb/core-wasm/layout';
+import { WorkerState } from '@openclb/core-wasm/layout';
 import { type BetweenBursts, createBetweenBursts } from './between-bursts.ts';
 import { clock } from './clock.ts';
+import { createRound } from './round.ts';
 import { type FromWorker, type ToWorker, type WorkerStart } from './worker-messages.ts';
 import { type WorkerPorts, createWorkerPorts } from './worker-ports.ts';
 
-const BURST = limits.BURST_MAX;
 const IDLE_MS = 1;
 const STATISTICS_EVERY_MS = 1_000;
 
-type Call = (...values: number[]) => number;
-
-/** Runs every port once, a burst each; returns the packets that came. */
-function createRound(role: WorkerStart['role'], core: Core, ports: WorkerPorts, between: BetweenBursts): () => number {
-  const { adopt, receive, transmit, recycle } = core.exports as Record<
-    'adopt' | 'receive' | 'transmit' | 'recycle',
-    Call
-  >;
-  const isDirector = role === 'director';
-  const walk = core.exports[isDirector ? 'forwardBurst' : 'endpointBurst'] as Call;
-
-  return function round() {
-    const now = clock();
-    let total = 0;
-    if (isDirector) adopt();
-    for (let index = 0; index < ports.count; index++) {
-      if (!ports.fill(index)) continue;
-      const count = receive(index, BURST);
-      if (count === 0) continue;
-      walk(count, now);
-      ports.kick(transmit(count));
-      ports.kick(between.takeBurst(count, now));
-      recycle(count);
-      total += count;
-    }
-    return total;
-  };
-}
-
 /** Once a millisecond: the pulse, old flows, packets that wait, news for the main thread. */
 function createSettle(role: WorkerStart['role'], core: Core, ports: WorkerPorts, between: BetweenBursts): () => void {
-  const expireFlows = core.exports['expireFlows'] as Call;
+  const expireFlows = core.exports['expireFlows'] as (nowMs: number) => number;
   const heartbeat = new Uint32Array(core.memory.buffer, core.worker.state + WorkerState.at.heartbeat, 1);
   const hand: Parameters<BetweenBursts['settle']>[1] = (packets) => say({ type: 'punted', packets });
   let statisticsAt = clock();

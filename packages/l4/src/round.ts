@@ -1,0 +1,39 @@
+// One round of a packet worker: adopt → receive → walk → transmit → kick → recycle, a burst of every port.
+// This is the hot path of TypeScript: in `round` no object, view or spread is made.
+import { type Core } from '@openclb/core-wasm';
+import { limits } from '@openclb/core-wasm/layout';
+import { type BetweenBursts } from './between-bursts.ts';
+import { clock } from './clock.ts';
+import { type WorkerRole } from './worker-messages.ts';
+import { type WorkerPorts } from './worker-ports.ts';
+
+const BURST = limits.BURST_MAX;
+
+type Call = (...values: number[]) => number;
+
+/** Runs every port once, a burst each; returns the packets that came. */
+export function createRound(role: WorkerRole, core: Core, ports: WorkerPorts, between: BetweenBursts): () => number {
+  const { adopt, receive, transmit, recycle } = core.exports as Record<
+    'adopt' | 'receive' | 'transmit' | 'recycle',
+    Call
+  >;
+  const isDirector = role === 'director';
+  const walk = core.exports[isDirector ? 'forwardBurst' : 'endpointBurst'] as Call;
+
+  return function round() {
+    const now = clock();
+    let total = 0;
+    if (isDirector) adopt();
+    for (let index = 0; index < ports.count; index++) {
+      if (!ports.fill(index)) continue;
+      const count = receive(index, BURST);
+      if (count === 0) continue;
+      walk(count, now);
+      ports.kick(transmit(count));
+      ports.kick(between.takeBurst(count, now));
+      recycle(count);
+      total += count;
+    }
+    return total;
+  };
+}
