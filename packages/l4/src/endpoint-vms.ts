@@ -101,8 +101,12 @@ export function createVmPorts(options: VmPortsOptions): VmPorts {
   };
 }
 
-/** The host's own kernel must not answer a tenant: no ARP for host addresses, no IPv6 on this device. */
+/**
+ * The host's own kernel must not hear a tenant: no ARP for host addresses, no IPv6 on this device, and no IPv4 either, because the way
+ * back to a VM's address never leads through this device (RFC 3704, strict).
+ */
 async function isolate(device: string): Promise<void> {
   await promises.writeFile(`/proc/sys/net/ipv4/conf/${device}/arp_ignore`, '8').catch(() => undefined);
+  await promises.writeFile(`/proc/sys/net/ipv4/conf/${device}/rp_filter`, '1').catch(() => undefined);
   await promises.writeFile(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, '1').catch(() => undefined);
 }
