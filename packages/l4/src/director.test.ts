@@ -237,6 +237,17 @@ test('explain tells the walk that the packet then takes, and leaves no flow behi
   expect(sent).toHaveLength(1);
 });
 
+test('a director that cannot begin with its image leaves nothing behind', async () => {
+  const handles = (): string[] =>
+    process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout' || kind === 'MessagePort');
+  const before = handles().length;
+  const bad = { ...image(1), listeners: [{ ...image(1).listeners[0]!, group: '00000000000000ff' }] };
+  await expect(start({ image: bad })).rejects.toThrow('00000000000000ff');
+  await vi.waitFor(() => expect(handles().length).toBeLessThanOrEqual(before));
+  await start({ image: image(1) });
+  expect(handles().length).toBeGreaterThan(before);
+});
+
 test('a port that cannot be opened is an error that says which and why', async () => {
   await expect(
     start({ port: 'packet', device: 'no-such-dev', nextHops: { mac: '02:00:00:00:00:fe' } }),

@@ -102,6 +102,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
   });
   let health: Health | null = null;
   let nextHops: NextHops | null = null;
+  let guard: KernelGuard | null = null;
   let onHealth = (): void => {};
   const path = startDataPath({
     role: 'director',
@@ -127,7 +128,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       log,
       ...(options.nextHops === undefined ? {} : { fixed: options.nextHops }),
     });
-    const guard = port.kind === 'xdp' || port.kind === 'packet' ? await createKernelGuard({ log }) : null;
+    if (port.kind === 'xdp' || port.kind === 'packet') guard = await createKernelGuard({ log });
     health = await startHealth({
       node: options.id,
       stateDir: options.stateDir,
@@ -145,6 +146,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     nextHops?.close();
     await health?.close();
     await path.close();
+    await guard?.close();
     throw error;
   }
 }
@@ -160,14 +162,14 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
     log,
     onImage: (image) => adopt(parts, image as DirectorImage),
   });
-  const watchdog = watchPulse(path.heartbeat, (isAlive) => {
-    log.error({ isAlive }, isAlive ? 'the data path is back' : 'the data path has stopped: withdrawing');
-    void (isAlive ? announce(parts) : options.announcer?.withdraw());
-  });
   await keeper.load();
   if (options.image !== undefined) await keeper.apply(options.image);
   const link =
     options.controller === undefined ? null : await connect(parts, options.controller, keeper, explainer, port);
+  const watchdog = watchPulse(path.heartbeat, (isAlive) => {
+    log.error({ isAlive }, isAlive ? 'the data path is back' : 'the data path has stopped: withdrawing');
+    void (isAlive ? announce(parts) : options.announcer?.withdraw());
+  });
   const reportHealth = (): void => {
     const reports = health.reports();
     link?.reportHealth(reports);

@@ -43,6 +43,7 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
   let names = new Map<string, string>();
   let targets = new Map<string, string>();
   let suspected = false;
+  let toldOfHttp = false;
   let saving: NodeJS.Timeout | null = null;
 
   function publish(): void {
@@ -75,6 +76,13 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
   return {
     configure(image) {
       prober.configure(image);
+      if (!toldOfHttp && image.groups.some((group) => group.check.type === 'http')) {
+        toldOfHttp = true;
+        log.warn(
+          {},
+          'HTTP checks of layer-4 listeners are made by TCP: a target that accepts connections counts as alive',
+        );
+      }
       targets = new Map(image.targets.map((target) => [target.id, target.name]));
       names = new Map([...targets, ...image.groups.map((group): [string, string] => [group.id, group.name])]);
       state.configure(checksOf(image), performance.now(), known);
