@@ -79,8 +79,24 @@ export const ENDPOINT_TUNNELS_MAX: u32 = 1024;
 export const RETURN_WAYS: u32 = 8;
 export const RETURN_IDLE_MS: u32 = 900000;
 export const ENDPOINT_FILL_EIGHTHS: u32 = 6;
+export const NAT64_EXTENSIONS_MAX: u32 = 8;
+export const NAT64_EAM_MAX: u32 = 256;
+export const NAT64_PORT_TRIES: u32 = 128;
+export const NAT64_PEER_SESSIONS_MAX: u32 = 64;
+export const NAT64_EXPIRE_STEP: u32 = 1024;
+export const NAT64_FRAGMENT_SETS: u32 = 512;
+export const NAT64_HELD_MAX: u32 = 64;
+export const NAT64_HELD_BYTES: u32 = 68;
+export const NAT64_UDP_MIN_MS: u32 = 120000;
+export const NAT64_UDP_MS: u32 = 300000;
+export const NAT64_TCP_TRANSITORY_MS: u32 = 240000;
+export const NAT64_TCP_ESTABLISHED_MS: u32 = 7440000;
+export const NAT64_TCP_INCOMING_SYN_MS: u32 = 6000;
+export const NAT64_ICMP_MS: u32 = 60000;
+export const NAT64_FRAGMENT_MS: u32 = 2000;
+export const NAT64_BYTES: u32 = 512;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 2470231791;
+export const LAYOUT_HASH: u32 = 1401313398;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -450,6 +466,114 @@ export const enum EndpointKind {
 export const enum EndpointFlag {
   /** Vm: what it starts itself leaves towards E (P28). */
   HasEip = 1,
+}
+
+/** What the translator made of a packet. */
+export const enum Nat64Verdict {
+  /** Not decided. */
+  None = 0,
+  /** A packet of the other family lies at the result address. */
+  Translated = 1,
+  /** Nothing is to be sent. */
+  Dropped = 2,
+  /** An ICMP error for the sender lies at the result address. */
+  Answered = 3,
+  /** A SYN that waits for the IPv6 side (RFC 6146, 3.5.2); nothing is to be sent yet. */
+  Held = 4,
+}
+
+/** Why a packet was not translated; counted by number. */
+export const enum Nat64Reason {
+  /** No reason: the packet was translated. */
+  None = 0,
+  /** A header is longer than what is left of the packet. */
+  TooShort = 1,
+  /** A header field has an impossible value. */
+  BadHeader = 2,
+  /** The IPv4 header checksum is wrong. */
+  BadChecksum = 3,
+  /** The result does not fit the room around the packet. */
+  NoRoom = 4,
+  /** An address has no counterpart in the other family (RFC 6052, RFC 7757). */
+  NotTranslatable = 5,
+  /** A source or destination that no translated packet may have: multicast, loopback, unspecified. */
+  Martian = 6,
+  /** A private IPv4 address behind the well-known prefix (RFC 6052, 3.1). */
+  NonGlobal = 7,
+  /** TTL or hop limit ran out. */
+  HopLimit = 8,
+  /** Larger than the next hop takes, and not to be fragmented. */
+  TooBig = 9,
+  /** A source route that is not finished: IPv4 option or routing header with segments left. */
+  SourceRoute = 10,
+  /** More IPv6 extension headers than the limit, or one behind the fragment header. */
+  ExtensionHeaders = 11,
+  /** Fragmented ICMP cannot be translated without reassembly (RFC 7915, 1.2). */
+  IcmpFragment = 12,
+  /** An ICMP message that has no counterpart (RFC 7915, 4.2 and 5.2). */
+  IcmpType = 13,
+  /** An ICMP error whose quoted packet cannot be translated. */
+  IcmpQuote = 14,
+  /** UDP over IPv4 without a checksum, as a fragment or by the settings (RFC 7915, 4.5). */
+  ZeroChecksum = 15,
+  /** An IPv6 source inside the prefix: a packet of our own (RFC 6146, 3.5). */
+  HairpinLoop = 16,
+  /** The stateful translator handles TCP, UDP and ICMP only. */
+  Protocol = 17,
+  /** No binding for the IPv4 destination, or none for a TCP packet that is no SYN. */
+  NoBinding = 18,
+  /** The peer was not spoken to before (address-dependent filtering). */
+  Filtered = 19,
+  /** No free entry in the binding table. */
+  BindingsFull = 20,
+  /** No free entry in the session table, or too many between two addresses. */
+  SessionsFull = 21,
+  /** No free port found on the IPv4 address of this client. */
+  PortsFull = 22,
+  /** An ICMP error about a packet of no session. */
+  NoSession = 23,
+  /** A later fragment whose first one has not been seen. */
+  EarlyFragment = 24,
+  /** A SYN that waits for the IPv6 side. */
+  SynHeld = 25,
+  /** The IPv6 side did not open within six seconds: the held SYN was answered. */
+  SynUnanswered = 26,
+}
+
+/** Bits of the flags of Nat64State. */
+export const enum Nat64Flag {
+  /** Private IPv4 addresses pass behind the well-known prefix. */
+  AllowNonGlobal = 1,
+  /** UDP without a checksum is dropped instead of being given one. */
+  DropZeroChecksum = 2,
+  /** TOS and traffic class are set to zero instead of being copied. */
+  ZeroTrafficClass = 4,
+  /** Stateful: address-dependent filtering instead of endpoint-independent. */
+  AddressDependent = 8,
+  /** Stateful: TCP connections that the IPv4 side opens are dropped. */
+  RefuseInbound = 16,
+}
+
+/** States of a session (RFC 6146, 3.5.2.2); 0 is a free entry. */
+export const enum Nat64Tcp {
+  /** Not in use. */
+  Free = 0,
+  /** UDP or an ICMP query. */
+  Datagram = 1,
+  /** The IPv4 side has sent a SYN. */
+  V4Init = 2,
+  /** The IPv6 side has sent a SYN. */
+  V6Init = 3,
+  /** Both have. */
+  Established = 4,
+  /** The IPv4 side has sent a FIN. */
+  V4Fin = 5,
+  /** The IPv6 side has sent a FIN. */
+  V6Fin = 6,
+  /** Both have. */
+  BothFin = 7,
+  /** A RST has passed, or the session was idle for too long. */
+  Trans = 8,
 }
 
 export const enum PortKind {
@@ -2030,3 +2154,461 @@ if (offsetof<ReturnEntry>('tag') != 60) ERROR('ReturnEntry.tag has moved');
 if (offsetof<ReturnEntry>('protocol') != 62) ERROR('ReturnEntry.protocol has moved');
 if (offsetof<ReturnEntry>('kind') != 63) ERROR('ReturnEntry.kind has moved');
 if (offsetof<ReturnEntry>() != 64) ERROR('ReturnEntry has another size');
+
+/** Settings and result of one translator. Two Nat64View (outer, quoted) and two Nat64Ends (outer, quoted) follow. */
+@unmanaged
+export class Nat64State {
+  /** Prefix that IPv4 hosts have in IPv6 (Pref64). */
+  remotePrefixHigh: u64;
+  remotePrefixLow: u64;
+  @inline get remotePrefix(): usize { return changetype<usize>(this) + 0; }
+  /** Stateless: prefix that IPv6 hosts take their translatable addresses from. */
+  localPrefixHigh: u64;
+  localPrefixLow: u64;
+  @inline get localPrefix(): usize { return changetype<usize>(this) + 16; }
+  /** Source of ICMPv6 errors, or zeros: none are sent. */
+  own6High: u64;
+  own6Low: u64;
+  @inline get own6(): usize { return changetype<usize>(this) + 32; }
+  /** Raw source of ICMPv4 errors and of translated ICMPv6 errors of untranslatable routers (RFC 6791), or 0. */
+  own4: u32;
+  /** Length of remotePrefix: 32, 40, 48, 56, 64 or 96. */
+  remoteBits: u32;
+  /** Length of localPrefix. */
+  localBits: u32;
+  /** MTU of the IPv6 next hop. */
+  mtu6: u32;
+  /** MTU of the IPv4 next hop. */
+  mtu4: u32;
+  /** Packets without DF are fragmented to this; 1280 unless the network is known (RFC 7915, 4). */
+  lowestMtu6: u32;
+  /** Nat64Flag bits. */
+  flags: u32;
+  /** Nothing is written below this address. */
+  roomStart: u32;
+  /** Nothing is written at or above this address. */
+  roomEnd: u32;
+  /** Next IPv4 identification; begins at random. */
+  identification: u32;
+  /** Linear address of the Nat64Eam rows. */
+  eam: u32;
+  /** Rows in use. */
+  eamRows: u32;
+  /** Linear address of Nat64Tables, or 0: stateless. */
+  tables: u32;
+  /** Result: the packet. */
+  address: u32;
+  /** Result: its length. */
+  bytes: u32;
+  /** Result: Nat64Reason. */
+  reason: u32;
+  /** Result: the packet is to be split to this MTU (nat64Split), or 0. */
+  splitMtu: u32;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
+  private padding9: u64;
+  @inline static at(address: usize): Nat64State { return changetype<Nat64State>(address); }
+}
+export const NAT64_STATE_BYTES: u32 = 192;
+if (offsetof<Nat64State>('remotePrefixHigh') != 0) ERROR('Nat64State.remotePrefix has moved');
+if (offsetof<Nat64State>('localPrefixHigh') != 16) ERROR('Nat64State.localPrefix has moved');
+if (offsetof<Nat64State>('own6High') != 32) ERROR('Nat64State.own6 has moved');
+if (offsetof<Nat64State>('own4') != 48) ERROR('Nat64State.own4 has moved');
+if (offsetof<Nat64State>('remoteBits') != 52) ERROR('Nat64State.remoteBits has moved');
+if (offsetof<Nat64State>('localBits') != 56) ERROR('Nat64State.localBits has moved');
+if (offsetof<Nat64State>('mtu6') != 60) ERROR('Nat64State.mtu6 has moved');
+if (offsetof<Nat64State>('mtu4') != 64) ERROR('Nat64State.mtu4 has moved');
+if (offsetof<Nat64State>('lowestMtu6') != 68) ERROR('Nat64State.lowestMtu6 has moved');
+if (offsetof<Nat64State>('flags') != 72) ERROR('Nat64State.flags has moved');
+if (offsetof<Nat64State>('roomStart') != 76) ERROR('Nat64State.roomStart has moved');
+if (offsetof<Nat64State>('roomEnd') != 80) ERROR('Nat64State.roomEnd has moved');
+if (offsetof<Nat64State>('identification') != 84) ERROR('Nat64State.identification has moved');
+if (offsetof<Nat64State>('eam') != 88) ERROR('Nat64State.eam has moved');
+if (offsetof<Nat64State>('eamRows') != 92) ERROR('Nat64State.eamRows has moved');
+if (offsetof<Nat64State>('tables') != 96) ERROR('Nat64State.tables has moved');
+if (offsetof<Nat64State>('address') != 100) ERROR('Nat64State.address has moved');
+if (offsetof<Nat64State>('bytes') != 104) ERROR('Nat64State.bytes has moved');
+if (offsetof<Nat64State>('reason') != 108) ERROR('Nat64State.reason has moved');
+if (offsetof<Nat64State>('splitMtu') != 112) ERROR('Nat64State.splitMtu has moved');
+if (offsetof<Nat64State>() != 192) ERROR('Nat64State has another size');
+
+/** One IP packet, as read. */
+@unmanaged
+export class Nat64View {
+  /** Source address. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** Destination address. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** Sum of both addresses. */
+  sum: u32;
+  /** Address of the IP header. */
+  l3: u32;
+  /** Address of what follows IP, its options and extension headers. */
+  l4: u32;
+  /** Bytes there; fewer than stated in a quoted packet. */
+  l4Bytes: u32;
+  /** Bytes there should be. */
+  stated: u32;
+  /** Identification of a fragment. */
+  identification: u32;
+  /** Offset of a segments-left field that is not zero, or 0. */
+  segmentsLeft: u32;
+  /** Offset and M bit as in an IPv6 fragment header. */
+  fragment: u16;
+  /** 4 or 6. */
+  family: u8;
+  /** What follows. */
+  protocol: u8;
+  /** TTL or hop limit. */
+  hops: u8;
+  /** TOS or traffic class. */
+  trafficClass: u8;
+  /** 1: DF. */
+  dontFragment: u8;
+  /** 1: an IPv6 fragment header was there, or the IPv4 packet is a fragment. */
+  hasFragmentHeader: u8;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  @inline static at(address: usize): Nat64View { return changetype<Nat64View>(address); }
+}
+export const NAT64_VIEW_BYTES: u32 = 88;
+if (offsetof<Nat64View>('sourceHigh') != 0) ERROR('Nat64View.source has moved');
+if (offsetof<Nat64View>('destinationHigh') != 16) ERROR('Nat64View.destination has moved');
+if (offsetof<Nat64View>('sum') != 32) ERROR('Nat64View.sum has moved');
+if (offsetof<Nat64View>('l3') != 36) ERROR('Nat64View.l3 has moved');
+if (offsetof<Nat64View>('l4') != 40) ERROR('Nat64View.l4 has moved');
+if (offsetof<Nat64View>('l4Bytes') != 44) ERROR('Nat64View.l4Bytes has moved');
+if (offsetof<Nat64View>('stated') != 48) ERROR('Nat64View.stated has moved');
+if (offsetof<Nat64View>('identification') != 52) ERROR('Nat64View.identification has moved');
+if (offsetof<Nat64View>('segmentsLeft') != 56) ERROR('Nat64View.segmentsLeft has moved');
+if (offsetof<Nat64View>('fragment') != 60) ERROR('Nat64View.fragment has moved');
+if (offsetof<Nat64View>('family') != 62) ERROR('Nat64View.family has moved');
+if (offsetof<Nat64View>('protocol') != 63) ERROR('Nat64View.protocol has moved');
+if (offsetof<Nat64View>('hops') != 64) ERROR('Nat64View.hops has moved');
+if (offsetof<Nat64View>('trafficClass') != 65) ERROR('Nat64View.trafficClass has moved');
+if (offsetof<Nat64View>('dontFragment') != 66) ERROR('Nat64View.dontFragment has moved');
+if (offsetof<Nat64View>('hasFragmentHeader') != 67) ERROR('Nat64View.hasFragmentHeader has moved');
+if (offsetof<Nat64View>() != 88) ERROR('Nat64View has another size');
+
+/** Ends that a packet gets. */
+@unmanaged
+export class Nat64Ends {
+  /** New source. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** New destination. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** New source port, or identifier of an ICMP query; NONE: as it is. */
+  sourcePort: u32;
+  /** New destination port, or identifier of an ICMP query; NONE: as it is. */
+  destinationPort: u32;
+  private padding0: u64;
+  @inline static at(address: usize): Nat64Ends { return changetype<Nat64Ends>(address); }
+}
+export const NAT64_ENDS_BYTES: u32 = 48;
+if (offsetof<Nat64Ends>('sourceHigh') != 0) ERROR('Nat64Ends.source has moved');
+if (offsetof<Nat64Ends>('destinationHigh') != 16) ERROR('Nat64Ends.destination has moved');
+if (offsetof<Nat64Ends>('sourcePort') != 32) ERROR('Nat64Ends.sourcePort has moved');
+if (offsetof<Nat64Ends>('destinationPort') != 36) ERROR('Nat64Ends.destinationPort has moved');
+if (offsetof<Nat64Ends>() != 48) ERROR('Nat64Ends has another size');
+
+/** An explicit address mapping (RFC 7757). */
+@unmanaged
+export class Nat64Eam {
+  /** IPv6 prefix. */
+  prefix6High: u64;
+  prefix6Low: u64;
+  @inline get prefix6(): usize { return changetype<usize>(this) + 0; }
+  /** Raw IPv4 prefix. */
+  prefix4: u32;
+  /** Length of prefix6. */
+  bits6: u8;
+  /** Length of prefix4. */
+  bits4: u8;
+  private padding0: u16;
+  private padding1: u64;
+  @inline static at(address: usize): Nat64Eam { return changetype<Nat64Eam>(address); }
+}
+export const NAT64_EAM_BYTES: u32 = 32;
+if (offsetof<Nat64Eam>('prefix6High') != 0) ERROR('Nat64Eam.prefix6 has moved');
+if (offsetof<Nat64Eam>('prefix4') != 16) ERROR('Nat64Eam.prefix4 has moved');
+if (offsetof<Nat64Eam>('bits6') != 20) ERROR('Nat64Eam.bits6 has moved');
+if (offsetof<Nat64Eam>('bits4') != 21) ERROR('Nat64Eam.bits4 has moved');
+if (offsetof<Nat64Eam>() != 32) ERROR('Nat64Eam has another size');
+
+/** Tables and counters of a stateful translator (RFC 6146). */
+@unmanaged
+export class Nat64Tables {
+  /** Random key of the hashes: nobody outside can aim at a chain. */
+  key0: u64;
+  /** Second half. */
+  key1: u64;
+  /** Packets translated. */
+  translated: u64;
+  /** ICMP errors generated. */
+  answered: u64;
+  /** Packets from one IPv6 host to another. */
+  hairpins: u64;
+  /** Bindings ever made. */
+  bindingsMade: u64;
+  /** Sessions ever made. */
+  sessionsMade: u64;
+  /** Linear address of the IPv4 pool: raw addresses. */
+  pool: u32;
+  /** Addresses in it. */
+  poolSize: u32;
+  /** First port of the pool. */
+  portFirst: u32;
+  /** Last port. */
+  portLast: u32;
+  /** Chains of bindings by IPv6 address and port: u32 each. */
+  index6: u32;
+  /** Chains of bindings by IPv4 address and port. */
+  index4: u32;
+  /** Chains of sessions by binding and IPv4 peer. */
+  indexSession: u32;
+  /** Chains of index6 and index4, minus one. */
+  bindingMask: u32;
+  /** Chains of indexSession, minus one. */
+  sessionMask: u32;
+  /** Linear address of the Nat64Binding rows; row 0 is never used. */
+  bindings: u32;
+  /** Linear address of the Nat64Session rows; row 0 is never used. */
+  sessions: u32;
+  /** Rows, row 0 included. */
+  bindingsMax: u32;
+  /** Rows, row 0 included. */
+  sessionsMax: u32;
+  /** First of the freed rows, or 0. */
+  bindingFree: u32;
+  /** First of the freed rows, or 0. */
+  sessionFree: u32;
+  /** First row that was never used. */
+  bindingNext: u32;
+  /** First row that was never used. */
+  sessionNext: u32;
+  /** Rows in use. */
+  bindingsUsed: u32;
+  /** Rows in use. */
+  sessionsUsed: u32;
+  /** Where the expiry goes on. */
+  cursor: u32;
+  /** Linear address of the Nat64Fragment rows. */
+  fragments: u32;
+  /** Linear address of the Nat64HeldSyn rows. */
+  held: u32;
+  /** Linear address of the counters by Nat64Reason: u64 each. */
+  reasons: u32;
+  /** Lifetime of a UDP session. */
+  udpMs: u32;
+  /** Lifetime of a TCP session that opens or closes. */
+  tcpTransitoryMs: u32;
+  /** Lifetime of an established TCP session. */
+  tcpEstablishedMs: u32;
+  /** Lifetime of an ICMP query session. */
+  icmpMs: u32;
+  /** Time of the call in hand. */
+  nowMs: u32;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
+  private padding9: u64;
+  private padding10: u64;
+  @inline static at(address: usize): Nat64Tables { return changetype<Nat64Tables>(address); }
+}
+export const NAT64_TABLES_BYTES: u32 = 256;
+if (offsetof<Nat64Tables>('key0') != 0) ERROR('Nat64Tables.key0 has moved');
+if (offsetof<Nat64Tables>('key1') != 8) ERROR('Nat64Tables.key1 has moved');
+if (offsetof<Nat64Tables>('translated') != 16) ERROR('Nat64Tables.translated has moved');
+if (offsetof<Nat64Tables>('answered') != 24) ERROR('Nat64Tables.answered has moved');
+if (offsetof<Nat64Tables>('hairpins') != 32) ERROR('Nat64Tables.hairpins has moved');
+if (offsetof<Nat64Tables>('bindingsMade') != 40) ERROR('Nat64Tables.bindingsMade has moved');
+if (offsetof<Nat64Tables>('sessionsMade') != 48) ERROR('Nat64Tables.sessionsMade has moved');
+if (offsetof<Nat64Tables>('pool') != 56) ERROR('Nat64Tables.pool has moved');
+if (offsetof<Nat64Tables>('poolSize') != 60) ERROR('Nat64Tables.poolSize has moved');
+if (offsetof<Nat64Tables>('portFirst') != 64) ERROR('Nat64Tables.portFirst has moved');
+if (offsetof<Nat64Tables>('portLast') != 68) ERROR('Nat64Tables.portLast has moved');
+if (offsetof<Nat64Tables>('index6') != 72) ERROR('Nat64Tables.index6 has moved');
+if (offsetof<Nat64Tables>('index4') != 76) ERROR('Nat64Tables.index4 has moved');
+if (offsetof<Nat64Tables>('indexSession') != 80) ERROR('Nat64Tables.indexSession has moved');
+if (offsetof<Nat64Tables>('bindingMask') != 84) ERROR('Nat64Tables.bindingMask has moved');
+if (offsetof<Nat64Tables>('sessionMask') != 88) ERROR('Nat64Tables.sessionMask has moved');
+if (offsetof<Nat64Tables>('bindings') != 92) ERROR('Nat64Tables.bindings has moved');
+if (offsetof<Nat64Tables>('sessions') != 96) ERROR('Nat64Tables.sessions has moved');
+if (offsetof<Nat64Tables>('bindingsMax') != 100) ERROR('Nat64Tables.bindingsMax has moved');
+if (offsetof<Nat64Tables>('sessionsMax') != 104) ERROR('Nat64Tables.sessionsMax has moved');
+if (offsetof<Nat64Tables>('bindingFree') != 108) ERROR('Nat64Tables.bindingFree has moved');
+if (offsetof<Nat64Tables>('sessionFree') != 112) ERROR('Nat64Tables.sessionFree has moved');
+if (offsetof<Nat64Tables>('bindingNext') != 116) ERROR('Nat64Tables.bindingNext has moved');
+if (offsetof<Nat64Tables>('sessionNext') != 120) ERROR('Nat64Tables.sessionNext has moved');
+if (offsetof<Nat64Tables>('bindingsUsed') != 124) ERROR('Nat64Tables.bindingsUsed has moved');
+if (offsetof<Nat64Tables>('sessionsUsed') != 128) ERROR('Nat64Tables.sessionsUsed has moved');
+if (offsetof<Nat64Tables>('cursor') != 132) ERROR('Nat64Tables.cursor has moved');
+if (offsetof<Nat64Tables>('fragments') != 136) ERROR('Nat64Tables.fragments has moved');
+if (offsetof<Nat64Tables>('held') != 140) ERROR('Nat64Tables.held has moved');
+if (offsetof<Nat64Tables>('reasons') != 144) ERROR('Nat64Tables.reasons has moved');
+if (offsetof<Nat64Tables>('udpMs') != 148) ERROR('Nat64Tables.udpMs has moved');
+if (offsetof<Nat64Tables>('tcpTransitoryMs') != 152) ERROR('Nat64Tables.tcpTransitoryMs has moved');
+if (offsetof<Nat64Tables>('tcpEstablishedMs') != 156) ERROR('Nat64Tables.tcpEstablishedMs has moved');
+if (offsetof<Nat64Tables>('icmpMs') != 160) ERROR('Nat64Tables.icmpMs has moved');
+if (offsetof<Nat64Tables>('nowMs') != 164) ERROR('Nat64Tables.nowMs has moved');
+if (offsetof<Nat64Tables>() != 256) ERROR('Nat64Tables has another size');
+
+/** BIB entry: (X’, x) ↔ (T, t). */
+@unmanaged
+export class Nat64Binding {
+  /** X’. */
+  addressHigh: u64;
+  addressLow: u64;
+  @inline get address(): usize { return changetype<usize>(this) + 0; }
+  /** T, raw. */
+  local: u32;
+  /** Sessions that use it. */
+  sessions: u32;
+  /** Next row of its chain in index6, or of the free list. */
+  next6: u32;
+  /** Next row of its chain in index4. */
+  next4: u32;
+  /** x. */
+  port6: u16;
+  /** t. */
+  port4: u16;
+  /** TCP, UDP or ICMP, by its IPv4 number. */
+  protocol: u8;
+  /** 1: made by the operator; stays without sessions. */
+  isStatic: u8;
+  private padding0: u16;
+  private padding1: u64;
+  @inline static at(address: usize): Nat64Binding { return changetype<Nat64Binding>(address); }
+}
+export const NAT64_BINDING_BYTES: u32 = 48;
+if (offsetof<Nat64Binding>('addressHigh') != 0) ERROR('Nat64Binding.address has moved');
+if (offsetof<Nat64Binding>('local') != 16) ERROR('Nat64Binding.local has moved');
+if (offsetof<Nat64Binding>('sessions') != 20) ERROR('Nat64Binding.sessions has moved');
+if (offsetof<Nat64Binding>('next6') != 24) ERROR('Nat64Binding.next6 has moved');
+if (offsetof<Nat64Binding>('next4') != 28) ERROR('Nat64Binding.next4 has moved');
+if (offsetof<Nat64Binding>('port6') != 32) ERROR('Nat64Binding.port6 has moved');
+if (offsetof<Nat64Binding>('port4') != 34) ERROR('Nat64Binding.port4 has moved');
+if (offsetof<Nat64Binding>('protocol') != 36) ERROR('Nat64Binding.protocol has moved');
+if (offsetof<Nat64Binding>('isStatic') != 37) ERROR('Nat64Binding.isStatic has moved');
+if (offsetof<Nat64Binding>() != 48) ERROR('Nat64Binding has another size');
+
+/** Session entry: a binding and its peer (Z, z). */
+@unmanaged
+export class Nat64Session {
+  /** Row of the binding; 0: a SYN that was held without one. */
+  binding: u32;
+  /** Z, raw. */
+  peer: u32;
+  /** Next row of its chain, or of the free list. */
+  next: u32;
+  /** When it ends. */
+  expiresMs: u32;
+  /** z; 0 for ICMP. */
+  peerPort: u16;
+  /** Nat64Tcp. */
+  state: u8;
+  private padding0: u8;
+  private padding1: u32;
+  @inline static at(address: usize): Nat64Session { return changetype<Nat64Session>(address); }
+}
+export const NAT64_SESSION_BYTES: u32 = 24;
+if (offsetof<Nat64Session>('binding') != 0) ERROR('Nat64Session.binding has moved');
+if (offsetof<Nat64Session>('peer') != 4) ERROR('Nat64Session.peer has moved');
+if (offsetof<Nat64Session>('next') != 8) ERROR('Nat64Session.next has moved');
+if (offsetof<Nat64Session>('expiresMs') != 12) ERROR('Nat64Session.expiresMs has moved');
+if (offsetof<Nat64Session>('peerPort') != 16) ERROR('Nat64Session.peerPort has moved');
+if (offsetof<Nat64Session>('state') != 18) ERROR('Nat64Session.state has moved');
+if (offsetof<Nat64Session>() != 24) ERROR('Nat64Session has another size');
+
+/** What the first fragment of a datagram told. */
+@unmanaged
+export class Nat64Fragment {
+  /** Source of the fragments. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** Destination of the fragments. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** The new address that only the ports could tell: T of an IPv6 packet, X’ of an IPv4 one. */
+  otherHigh: u64;
+  otherLow: u64;
+  @inline get other(): usize { return changetype<usize>(this) + 32; }
+  /** Identification. */
+  identification: u32;
+  /** When it is forgotten. */
+  expiresMs: u32;
+  /** Protocol; 0: free. */
+  protocol: u8;
+  private padding0: u8;
+  private padding1: u16;
+  private padding2: u32;
+  @inline static at(address: usize): Nat64Fragment { return changetype<Nat64Fragment>(address); }
+}
+export const NAT64_FRAGMENT_BYTES: u32 = 64;
+if (offsetof<Nat64Fragment>('sourceHigh') != 0) ERROR('Nat64Fragment.source has moved');
+if (offsetof<Nat64Fragment>('destinationHigh') != 16) ERROR('Nat64Fragment.destination has moved');
+if (offsetof<Nat64Fragment>('otherHigh') != 32) ERROR('Nat64Fragment.other has moved');
+if (offsetof<Nat64Fragment>('identification') != 48) ERROR('Nat64Fragment.identification has moved');
+if (offsetof<Nat64Fragment>('expiresMs') != 52) ERROR('Nat64Fragment.expiresMs has moved');
+if (offsetof<Nat64Fragment>('protocol') != 56) ERROR('Nat64Fragment.protocol has moved');
+if (offsetof<Nat64Fragment>() != 64) ERROR('Nat64Fragment has another size');
+
+/** A SYN of the IPv4 side that waits (RFC 6146, 3.5.2.2). */
+@unmanaged
+export class Nat64HeldSyn {
+  /** Z, raw. */
+  source: u32;
+  /** T, raw. */
+  destination: u32;
+  /** When it is answered with port unreachable. */
+  expiresMs: u32;
+  /** Bytes kept; 0: free. */
+  bytes: u32;
+  /** z. */
+  sourcePort: u16;
+  /** t. */
+  destinationPort: u16;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
+  private padding9: u64;
+  @inline static at(address: usize): Nat64HeldSyn { return changetype<Nat64HeldSyn>(address); }
+}
+export const NAT64_HELD_SYN_BYTES: u32 = 96;
+if (offsetof<Nat64HeldSyn>('source') != 0) ERROR('Nat64HeldSyn.source has moved');
+if (offsetof<Nat64HeldSyn>('destination') != 4) ERROR('Nat64HeldSyn.destination has moved');
+if (offsetof<Nat64HeldSyn>('expiresMs') != 8) ERROR('Nat64HeldSyn.expiresMs has moved');
+if (offsetof<Nat64HeldSyn>('bytes') != 12) ERROR('Nat64HeldSyn.bytes has moved');
+if (offsetof<Nat64HeldSyn>('sourcePort') != 16) ERROR('Nat64HeldSyn.sourcePort has moved');
+if (offsetof<Nat64HeldSyn>('destinationPort') != 18) ERROR('Nat64HeldSyn.destinationPort has moved');
+if (offsetof<Nat64HeldSyn>() != 96) ERROR('Nat64HeldSyn has another size');

@@ -1,6 +1,7 @@
 // Every enumeration that both sides of the wasm boundary know: numbers never change their meaning, new ones go to the end of their block.
 import { endpointFlagEnum, endpointKindEnum } from './endpoint.ts';
 import { enumeration, valuesOf } from './enumeration.ts';
+import { nat64FlagEnum, nat64ReasonEnum, nat64TcpEnum, nat64VerdictEnum } from './nat64.ts';
 
 export const verdictEnum = enumeration('Verdict', 'What becomes of a packet.', {
   None: [0, 'Not decided yet; no packet leaves a burst with it.'],
@@ -234,4 +235,8 @@ export const ENUMS = [
   portKindEnum,
   endpointKindEnum,
   endpointFlagEnum,
+  nat64VerdictEnum,
+  nat64ReasonEnum,
+  nat64FlagEnum,
+  nat64TcpEnum,
 ] as const;

@@ -10,6 +10,18 @@ import {
 } from './endpoint.ts';
 import { ENUMS } from './enums.ts';
 import { LIMITS } from './limits.ts';
+import {
+  Nat64Binding,
+  Nat64Eam,
+  Nat64Ends,
+  Nat64Fragment,
+  Nat64HeldSyn,
+  Nat64Session,
+  Nat64State,
+  Nat64Tables,
+  Nat64View,
+  nat64Limits,
+} from './nat64.ts';
 import { PacketRecord } from './packet.ts';
 import { PortKind, PortState, portLimits } from './port.ts';
 import * as records from './records.ts';
@@ -19,6 +31,7 @@ export * from './endpoint.ts';
 export * from './enumeration.ts';
 export * from './enums.ts';
 export * from './limits.ts';
+export * from './nat64.ts';
 export * from './packet.ts';
 export * from './port.ts';
 export * from './record.ts';
@@ -36,10 +49,19 @@ export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   EndpointRow,
   EndpointState,
   ReturnEntry,
+  Nat64State,
+  Nat64View,
+  Nat64Ends,
+  Nat64Eam,
+  Nat64Tables,
+  Nat64Binding,
+  Nat64Session,
+  Nat64Fragment,
+  Nat64HeldSyn,
 ];
 
 /** Named constants beside the limits that AssemblyScript gets as well. */
-export const CONSTANTS: Readonly<Record<string, number>> = { ...portLimits, ...endpointLimits };
+export const CONSTANTS: Readonly<Record<string, number>> = { ...portLimits, ...endpointLimits, ...nat64Limits };
 
 /** Plain enumerations that AssemblyScript gets as well. */
 export const PLAIN_ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = { PortKind };
