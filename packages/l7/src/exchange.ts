@@ -156,9 +156,11 @@ function complete(exchange: Exchange, isClean: boolean): void {
   const reusable = isClean && exchange.isRequestDone && exchange.isUpstreamPersistent && !connection.isEnded;
   exchange.connection = null;
   connection.target.active--;
+  // A target that has said all and heard all is left with FIN; one that still gets a body, with RST.
+  if (exchange.isRequestDone) connection.owner = null;
+  else exchange.closesAfter = true;
   if (reusable) exchange.proxy.pool.release(connection);
   else exchange.proxy.pool.discard(connection);
-  if (!exchange.isRequestDone) exchange.closesAfter = true;
   settle(exchange);
 }
 
@@ -342,9 +344,9 @@ async function answerFiltered(
   if (outcome !== null && 'failure' in outcome) return giveUp(exchange, outcome.failure);
   exchange.status = response.status;
   decideClosing(exchange, response.status);
+  connection.resume();
   const next = respondWith(exchange, rewriteFilteredResponse(exchange, response, length), rest, 0, rest.length);
-  const isDoneWith = !afterBody(exchange, next, rest.length) || exchange.connection !== connection;
-  if (!isDoneWith) connection.resume();
+  afterBody(exchange, next, rest.length);
 }
 
 /** After bytes of the response: complete it, refuse it, or say whether to read on. */

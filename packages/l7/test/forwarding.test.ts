@@ -105,7 +105,7 @@ describe('a request', () => {
     const target = await okOrigin();
     const { ask } = await start({ targets: [target.url] });
     await ask(
-      'POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a="b"\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\nContent-Length: 9\r\nX-Real-IP: 6.6.6.6\r\n\r\n',
+      'POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n3;a="b"\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\nHost: b.test\r\nX-Real-IP: 6.6.6.6\r\n\r\n',
     );
     const text = target.peers[0]!.text;
     expect(text.slice(text.indexOf('\r\n\r\n') + 4)).toBe('3\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 1\r\n\r\n');

@@ -137,6 +137,13 @@ describe('filters', () => {
     expect(await ask(getAndClose('/deny'))).toMatch(/^HTTP\/1\.1 403 .*X-Why: no\r\n.*denied$/s);
   });
 
+  test('keep the pool of the target', async () => {
+    const target = await okOrigin();
+    const { ask } = await start({ targets: [target.url], filters: [{ name: 'none', response: async () => sleep(2) }] });
+    for (let round = 0; round < 3; round++) expect(await ask(getAndClose())).toMatch(/ok$/);
+    expect(target.peers).toHaveLength(1);
+  });
+
   test('that fail or try to split a header cost one request, not the proxy', async () => {
     const target = await okOrigin();
     const errors: string[] = [];

@@ -19,6 +19,7 @@ const REFUSED: readonly (readonly [name: string, bytes: string, status: number])
   ['an unknown coding', post('Transfer-Encoding: xchunked\r\n', '0\r\n\r\n'), 501],
   ['chunked not last', post('Transfer-Encoding: chunked, identity\r\n', '0\r\n\r\n'), 501],
   ['chunked behind a comma', post('Transfer-Encoding: ,chunked\r\n', '0\r\n\r\n'), 501],
+  ['chunked before a tab', post('Transfer-Encoding: chunked \t\r\n', '0\r\n\r\n'), 501],
   ['chunked in quotes', post('Transfer-Encoding: "chunked"\r\n', '0\r\n\r\n'), 501],
   ['chunked behind a vertical tab', post('Transfer-Encoding: \x0bchunked\r\n', '0\r\n\r\n'), 400],
   ['chunked twice', post('Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n', '0\r\n\r\n'), 400],
@@ -102,6 +103,7 @@ const BAD_CHUNKS: readonly (readonly [string, string])[] = [
   ['a bare LF in an extension', '3;a\nb\r\nabc\r\n0\r\n\r\n'],
   ['a bare CR in an extension', '3;a\rb\r\nabc\r\n0\r\n\r\n'],
   ['a bad trailer', '3\r\nabc\r\n0\r\noops\r\n\r\n'],
+  ['a length in the trailer', '3\r\nabc\r\n0\r\nContent-Length: 9\r\n\r\n'],
   ['a folded trailer', '3\r\nabc\r\n0\r\nX-A: b\r\n c\r\n\r\n'],
   ['an LF at the end', '3\r\nabc\r\n0\r\n\n'],
 ];

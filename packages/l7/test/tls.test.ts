@@ -57,6 +57,18 @@ describe('TLS', () => {
     expect(peer.text.slice(peer.text.indexOf('\r\n\r\n') + 4)).toBe('y'.repeat(3_000_000));
   });
 
+  test('cuts a client off when the response is cut short', async () => {
+    const target = await origin((_, peer) => {
+      peer.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello');
+      setTimeout(() => peer.socket.destroy(), 30);
+    });
+    const { port } = await start({ targets: [target.url], certificateIds: ['a.test'], certificates });
+    const { peer } = await secure(port);
+    peer.write(get());
+    await peer.ended();
+    expect(peer.text).toMatch(/hello$/);
+  });
+
   test('answers plain HTTP on its port with 400', async () => {
     const target = await okOrigin();
     const { ask, proxy } = await start({

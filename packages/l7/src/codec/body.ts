@@ -10,21 +10,35 @@ export type Framing = (typeof Framing)[keyof typeof Framing];
 const State = {
   SizeFirst: 0,
   Size: 1,
-  Extension: 2,
-  SizeLf: 3,
-  Data: 4,
-  DataCr: 5,
-  DataLf: 6,
-  TrailerFirst: 7,
-  Trailer: 8,
-  TrailerLf: 9,
-  EndLf: 10,
+  SizeLf: 2,
+  Data: 3,
+  DataCr: 4,
+  DataLf: 5,
+  // Chunk extensions (RFC 9112 7.1.1).
+  NameFirst: 6,
+  Name: 7,
+  ValueFirst: 8,
+  Value: 9,
+  Quoted: 10,
+  QuotedPair: 11,
+  QuotedEnd: 12,
+  // Behind the last chunk.
+  TrailerFirst: 13,
+  Trailer: 14,
+  TrailerLf: 15,
+  EndLf: 16,
 } as const;
 
+const QUOTE = 0x22;
+const SEMICOLON = 0x3b;
+const EQUALS = 0x3d;
+const BACKSLASH = 0x5c;
 const SIZE_DIGITS_MAX = 13;
+/** In a trailer they can only be meant to confuse: refused. */
+const FRAMING_NAMES = ['content-length', 'transfer-encoding'].map((name) => Buffer.from(name));
 /** Names that must not stand in a trailer (RFC 9110 6.5.1) or that belong to the proxy. */
 const FORBIDDEN_TRAILERS = (
-  'host connection content-length transfer-encoding upgrade te trailer expect keep-alive authorization ' +
+  'host connection upgrade te trailer expect keep-alive authorization ' +
   'proxy-authorization proxy-connection cookie set-cookie content-encoding range content-type ' +
   'content-range cache-control max-forwards pragma date expires location age x-real-ip x-forwarded-for ' +
   'x-forwarded-proto x-client-proto proxy-authenticate www-authenticate'
@@ -100,8 +114,8 @@ export class Body {
       if (!this.#step(bytes[at]!)) return before >= State.TrailerFirst ? Bad.Trailer : Bad.Chunk;
       if (before < State.TrailerFirst) {
         // The extension itself is not forwarded; its line's CRLF is.
-        if (before === State.Size && this.#state === State.Extension) this.#cut(run, at);
-        else if (before === State.Extension && this.#state === State.SizeLf) run = at;
+        if (before === State.Size && this.#state === State.NameFirst) this.#cut(run, at);
+        else if (before >= State.NameFirst && this.#state === State.SizeLf) run = at;
         else if (before === State.SizeLf && this.#state === State.TrailerFirst) {
           this.#cut(run, at + 1);
           run = end;
@@ -109,7 +123,7 @@ export class Body {
       }
       at++;
     }
-    if (this.#state < State.TrailerFirst && this.#state !== State.Extension) this.#cut(run, at);
+    if (this.#state < State.NameFirst) this.#cut(run, at);
     return at;
   }
 
@@ -134,14 +148,10 @@ export class Body {
           return ++this.#digits <= SIZE_DIGITS_MAX;
         }
         if (byte === CR) this.#state = State.SizeLf;
-        else if (byte === 0x3b) this.#state = State.Extension;
+        else if (byte === SEMICOLON) this.#state = State.NameFirst;
         else return false;
         return true;
       }
-      case State.Extension:
-        if (byte === CR) this.#state = State.SizeLf;
-        else if (!(CLASSES[byte]! & CharClass.Value)) return false;
-        return ++this.#overhead <= CHUNK_OVERHEAD_BYTES_MAX;
       case State.SizeLf:
         this.#state = this.remaining === 0 ? State.TrailerFirst : State.Data;
         return byte === LF;
@@ -152,8 +162,42 @@ export class Body {
         this.#state = State.SizeFirst;
         return byte === LF;
       default:
-        return ++this.#overhead <= CHUNK_OVERHEAD_BYTES_MAX && this.#stepTrailer(byte);
+        if (++this.#overhead > CHUNK_OVERHEAD_BYTES_MAX) return false;
+        return this.#state < State.TrailerFirst ? this.#stepExtension(byte) : this.#stepTrailer(byte);
     }
+  }
+
+  /** `;` token [`=` (token / quoted-string)], as often as it comes. Whatever it says is not forwarded. */
+  #stepExtension(byte: number): boolean {
+    const isToken = (CLASSES[byte]! & CharClass.Tchar) !== 0;
+    switch (this.#state) {
+      case State.NameFirst:
+        this.#state = State.Name;
+        return isToken;
+      case State.Name:
+        if (byte === EQUALS) this.#state = State.ValueFirst;
+        else if (!isToken) return this.#endExtension(byte);
+        return true;
+      case State.ValueFirst:
+        this.#state = byte === QUOTE ? State.Quoted : State.Value;
+        return byte === QUOTE || isToken;
+      case State.Value:
+        return isToken || this.#endExtension(byte);
+      case State.Quoted:
+        if (byte === QUOTE) this.#state = State.QuotedEnd;
+        else if (byte === BACKSLASH) this.#state = State.QuotedPair;
+        return (CLASSES[byte]! & CharClass.Value) !== 0;
+      case State.QuotedPair:
+        this.#state = State.Quoted;
+        return (CLASSES[byte]! & CharClass.Value) !== 0;
+      default:
+        return this.#endExtension(byte);
+    }
+  }
+
+  #endExtension(byte: number): boolean {
+    this.#state = byte === CR ? State.SizeLf : State.NameFirst;
+    return byte === CR || byte === SEMICOLON;
   }
 
   #stepTrailer(byte: number): boolean {
@@ -189,6 +233,7 @@ export class Body {
     let colon = 0;
     while (colon < line.length && CLASSES[line[colon]!]! & CharClass.Tchar) colon++;
     if (colon === 0 || line[colon] !== COLON) return false;
+    for (const name of FRAMING_NAMES) if (name.length === colon && equalsFolded(line, 0, name)) return false;
     if (!this.keepsTrailers) return true;
     for (const name of FORBIDDEN_TRAILERS) if (name.length === colon && equalsFolded(line, 0, name)) return true;
     this.#trailers += `${line.toString('latin1')}\r\n`;

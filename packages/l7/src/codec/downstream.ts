@@ -12,6 +12,7 @@ import { countFailure } from '../counters.ts';
 import { type Downstream, Exchange, type ProxyContext } from '../state.ts';
 import { tunnelUp } from '../tunnel.ts';
 import type { Timed } from '../wheel.ts';
+import { cut } from '../sockets.ts';
 import { CR, LF } from './bytes.ts';
 import { checkRequest, INCOMPLETE, parseRequest } from './h1.ts';
 
@@ -271,7 +272,7 @@ export class Http1Downstream implements Downstream, Timed {
   abort(): void {
     if (this.#state === State.Closed) return;
     // RST, because FIN would look like the end of a body that has no length.
-    this.#socket.resetAndDestroy();
+    cut(this.#socket);
     this.#closed();
   }
 
@@ -290,7 +291,7 @@ export class Http1Downstream implements Downstream, Timed {
 
   /** The proxy closes: an idle connection goes now, a busy one with its answer. */
   drain(): void {
-    if (this.#state === State.Head && this.#input === null) this.#close();
+    if (this.#state === State.Head && this.#input === null) this.#socket.destroySoon();
     else if (this.#state === State.Tunnel) this.abort();
   }
 
@@ -335,7 +336,7 @@ export class Http1Downstream implements Downstream, Timed {
         return;
       case State.Busy:
         if (this.#isBacklogged || this.#exchange.isRequestDone) this.#socket.destroy();
-        else giveUp(this.#exchange, 'body-timeout');
+        else giveUp(this.#exchange, this.#isPaused ? 'response-timeout' : 'body-timeout');
         return;
       default:
         this.#socket.destroy();

@@ -139,6 +139,12 @@ export class Head {
     return this.bytes.toString('latin1', this.fields[at + 3], this.fields[at + 4]);
   }
 
+  hasTabBehind(at: number): boolean {
+    let end = this.fields[at + 4]!;
+    while (this.bytes[end] === SP) end++;
+    return this.bytes[end] === TAB;
+  }
+
   name(at: number): string {
     return this.bytes.toString('latin1', this.fields[at + 1], this.fields[at + 2]);
   }
@@ -304,7 +310,8 @@ function noteField(head: Head, kind: number, at: number): number {
       return head.contentLength < 0 ? Bad.ContentLength : 0;
     case Field.TransferEncoding:
       if (head.isChunked) return Bad.TransferEncoding;
-      head.isChunked = isToken(head, at, CHUNKED);
+      // A tab behind it is white space to us and part of the value to others.
+      head.isChunked = isToken(head, at, CHUNKED) && !head.hasTabBehind(at);
       return head.isChunked ? 0 : Bad.CodingUnsupported;
     case Field.Connection:
       head.isEdited = true;

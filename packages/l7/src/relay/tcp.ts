@@ -6,6 +6,7 @@ import type { Group } from '../scheduler.ts';
 import type { Target } from '../upstream.ts';
 import type { Timed } from '../wheel.ts';
 import { type ProxyProtocol, proxyHeader } from './proxy-protocol.ts';
+import { cut } from '../sockets.ts';
 import type { RelayContext } from './context.ts';
 
 /** Joins an accepted connection to a target of the listener's group, or closes it when none takes it. */
@@ -59,7 +60,7 @@ export class TcpRelay implements Timed {
     });
     if (member === null || tried.length >= limits.attemptsMax) {
       this.#context.count(member === null ? 'no-target' : 'connect-refused');
-      this.#client.resetAndDestroy();
+      cut(this.#client);
       this.close();
       return;
     }
@@ -111,7 +112,7 @@ export class TcpRelay implements Timed {
     if (this.isClosed || this.#upstream !== upstream) return;
     if (this.#isJoined) {
       if (upstream.errored === null) this.#client.destroySoon();
-      else this.#client.resetAndDestroy();
+      else cut(this.#client);
       this.close();
       return;
     }
