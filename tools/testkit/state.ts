@@ -22,6 +22,8 @@ export interface ProcessNote {
   name: string;
 }
 
+const GONE_MS_MAX = 2000;
+
 export const stateDirectory = (): string =>
   join(tmpdir(), `openclb-runs-${process.env['OPENCLB_OUTER_UID'] ?? process.getuid?.() ?? 0}`);
 
@@ -63,28 +65,30 @@ export function readStates(): RunState[] {
     .map((name) => JSON.parse(readFileSync(join(stateDirectory(), name), 'utf8')) as RunState);
 }
 
-/** Ends what is left of a run: processes first, then namespaces, files last. Returns what it ended. */
+/** Ends what is left of a run: processes first, then namespaces, files last. Returns what it ended, when it is gone. */
 export function removeRun(state: RunState): { processes: number; namespaces: number } {
-  let processes = 0;
-  for (const note of state.processes) {
-    if (!isAlive(note)) continue;
-    process.kill(note.pid, 'SIGKILL');
-    processes += 1;
-  }
-  let namespaces = 0;
   const present = new Set(linesOf('netns', 'list').map((line) => line.split(' ')[0]));
-  for (const name of state.namespaces.filter((each) => present.has(each))) {
-    // Whatever runs inside a namespace of this run was started by it, noted or not.
-    for (const pid of linesOf('netns', 'pids', name)) {
-      if (startTimeOf(Number(pid)) === undefined) continue;
-      process.kill(Number(pid), 'SIGKILL');
-      processes += 1;
-    }
-    if (spawnSync('ip', ['netns', 'delete', name]).status === 0) namespaces += 1;
-  }
+  const mine = state.namespaces.filter((name) => present.has(name));
+  const noted = state.processes.filter(isAlive);
+  // Whatever runs inside a namespace of this run was started by it, noted or not.
+  const found = mine.flatMap((name) => linesOf('netns', 'pids', name).map((pid) => noteOf(Number(pid), name)));
+  const ended = [...new Map([...noted, ...found].map((note) => [note.pid, note])).values()].filter(end);
+  const deadline = performance.now() + GONE_MS_MAX;
+  while (ended.some(isAlive) && performance.now() < deadline)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+  const namespaces = mine.filter((name) => spawnSync('ip', ['netns', 'delete', name]).status === 0).length;
   rmSync(join(stateDirectory(), `${state.prefix}.json`), { force: true });
   rmSync(state.directory, { recursive: true, force: true });
-  return { processes, namespaces };
+  return { processes: ended.length, namespaces };
+}
+
+/** False when it was gone already. */
+function end(note: ProcessNote): boolean {
+  try {
+    return isAlive(note) && process.kill(note.pid, 'SIGKILL');
+  } catch {
+    return false;
+  }
 }
 
 const linesOf = (...words: string[]): string[] =>
