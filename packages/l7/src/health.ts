@@ -2,7 +2,6 @@
 import dgram from 'node:dgram';
 import net from 'node:net';
 import type { CheckSpec } from '@openclb/model';
-import { Client } from 'undici';
 import type { CompiledImage } from './image.ts';
 import type { Member } from './scheduler.ts';
 import type { TargetIdentity } from './upstream.ts';
@@ -175,6 +174,8 @@ function probeTcp(identity: TargetIdentity, port: number, timeoutMs: number): Pr
 async function probeHttp(identity: TargetIdentity, port: number, spec: CheckSpec): Promise<ProbeOutcome> {
   const { method, path, host, codes } = spec.http ?? { method: 'HEAD', path: '/', codes: 2 | 4, host: undefined };
   const name = identity.address.includes(':') ? `[${identity.address}]` : identity.address;
+  // Loaded when first needed: most uses of this package check nothing by HTTP.
+  const { Client } = await import('undici');
   const client = new Client(`http://${name}:${port}`, {
     connect: { timeout: spec.timeoutMs },
     ...(identity.source === null ? {} : { localAddress: identity.source }),
