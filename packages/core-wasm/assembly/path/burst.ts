@@ -105,10 +105,9 @@ function begin(packet: PacketRecord): bool {
   packet.direction = <u8>Direction.None;
   packet.portOut = 0;
   packet.flags &= <u16>(PacketFlag.Layer3 | PacketFlag.PartialChecksum);
-  packet.listenerSlot = NONE;
-  packet.flowSlot = NONE;
-  packet.targetSlot = NONE;
-  packet.hostSlot = NONE;
+  // Listener, flow, target and host slot lie side by side: NONE in two stores.
+  store<i64>(changetype<usize>(packet), -1, offsetof<PacketRecord>('listenerSlot'));
+  store<i64>(changetype<usize>(packet), -1, offsetof<PacketRecord>('targetSlot'));
   packet.nextHop = NONE;
   packet.net = 0;
   packet.scratch1 = 0;
