@@ -88,7 +88,9 @@ function readTraffic(core: Core, slots: Slots, image: DirectorImage): Record<str
     if (slot === undefined) return;
     for (const [field, offset] of Object.entries(TrafficCounter.at)) {
       const value = Number(core.view.getBigUint64(base + slot * TrafficCounter.bytes + offset, true));
-      if (value !== 0) traffic[`${kind}.${name}.${field}`] = value;
+      // A listener has a row for each of its VIPs, a target one for each family: under their one name they add up.
+      const key = `${kind}.${name}.${field}`;
+      if (value !== 0) traffic[key] = (traffic[key] ?? 0) + value;
     }
   };
   const { listenerCounters, targetCounters, eipCounters } = core.worker;
