@@ -5,7 +5,7 @@ import { nodesStand, startCluster } from '../apps/demo/src/cluster.ts';
 import type { Cluster } from '../apps/demo/src/cluster.ts';
 import { API_PORT } from '../apps/demo/src/api.ts';
 import { verdict } from '../apps/demo/src/story/failures.ts';
-import { createBalancer, nameOf, served } from '../apps/demo/src/story/layer4.ts';
+import { createBalancer, nameOf, served } from '../apps/demo/src/story/balancer.ts';
 import { NODES, TARGET_PORT, VIP } from '../apps/demo/src/topology.ts';
 import { until } from '../apps/demo/src/watch.ts';
 import { ipIn, readLog, startIn, stop, waitReady } from '../tools/testkit/index.ts';

@@ -4,7 +4,9 @@ import { eipStory } from './story/eip.ts';
 import { explainStory } from './story/explain.ts';
 import { directorDies, targetDies } from './story/failures.ts';
 import { httpStory, routedByName } from './story/layer7.ts';
-import { neverMixed, physicalServer, reachedByWeight, tenantCreates } from './story/layer4.ts';
+import { tenantCreates } from './story/balancer.ts';
+import { neverMixed, physicalServer } from './story/targets.ts';
+import { reachedByWeight } from './story/weights.ts';
 import type { Teller } from './tell.ts';
 
 export interface Line {

@@ -5,7 +5,7 @@ import type { Teller } from '../tell.ts';
 import { CLIENT, TARGET_PORT, VMS } from '../topology.ts';
 import { stop } from '../../../../tools/testkit/index.ts';
 import { tally, until } from '../watch.ts';
-import { nameOf, served } from './layer4.ts';
+import { nameOf, served } from './balancer.ts';
 
 interface Eip {
   id: string;

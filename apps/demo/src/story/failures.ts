@@ -5,7 +5,7 @@ import type { Cluster } from '../cluster.ts';
 import type { Teller } from '../tell.ts';
 import { NODES, VIP } from '../topology.ts';
 import { gatewaysOf, routed, tally, until } from '../watch.ts';
-import { nameOf } from './layer4.ts';
+import { nameOf } from './balancer.ts';
 
 /** Interval 2 s, threshold 2, timeout 1 s: the verdict falls within 2 × 2 + 1 s, and the controller hears of it. */
 const VERDICT_MS_MAX = 9000;

@@ -5,7 +5,7 @@ import type { Teller } from '../tell.ts';
 import { CLIENT, NODES, TARGET_PORT, VIP } from '../topology.ts';
 import { tally } from '../watch.ts';
 import type { Seen } from '../watch.ts';
-import { QUICK_CHECK, nameOf, served } from './layer4.ts';
+import { QUICK_CHECK, nameOf, served } from './balancer.ts';
 
 const HTTP_PORT = 80;
 const proxies: readonly string[] = ['px1', 'px2'];
