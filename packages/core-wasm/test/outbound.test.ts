@@ -216,6 +216,20 @@ describe('ICMP', () => {
     expect(frame.readUInt16BE(14 + 28 + 20 + 6)).toBe(1400);
   });
 
+  test('an error for a flow of another director reaches the target that every director computes', async () => {
+    const one = await director();
+    const two = await director();
+    for (let port = 3000; port < 3020; port++) {
+      const { inner } = expectIpv4(
+        one.receive(ipPacket(CLIENT, VIP, tcp({ sourcePort: port, destinationPort: 200 }))).frame,
+      );
+      const quoted = ipPacket(VIP, CLIENT, tcp({ sourcePort: 200, destinationPort: port, flags: 'A' }));
+      const { frame } = two.receive(ipPacket('192.0.2.1', VIP, icmpError(3, 4, 1400, quoted)));
+      expectIpv4(frame, innerIs(destinationIs(inner?.destination ?? '')));
+    }
+    expect(two.core.counters().flowsActive).toBe(0);
+  });
+
   test('eight quoted bytes are enough', async () => {
     const { receive } = await director();
     receive(syn(80));
@@ -254,7 +268,7 @@ describe('ICMP', () => {
 
   test('an error that quotes no flow is dropped', async () => {
     const { receive } = await director();
-    const quoted = ipPacket(VIP, CLIENT, tcp({ sourcePort: 80, destinationPort: 1, flags: 'A' }));
+    const quoted = ipPacket(VIP, CLIENT, tcp({ sourcePort: 82, destinationPort: 1, flags: 'A' }));
     expect(receive(ipPacket('192.0.2.1', VIP, icmpError(3, 4, 1400, quoted)))).toMatchObject({
       verdict: 'Drop',
       reason: 'IcmpUnmatched',

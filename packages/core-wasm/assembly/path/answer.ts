@@ -1,6 +1,6 @@
 // answer: turns a packet that could not go on into the ICMP error that its sender must get, in the name of the address it asked for
 // (P14, P17). The frame is reused: the error goes in front of the packet, which becomes the quote.
-import { PacketFlag, PacketRecord, Reason, Verdict } from '../layout.gen';
+import { NONE, PacketFlag, PacketRecord, Reason, Verdict } from '../layout.gen';
 import { takeErrorToken } from '../table/bucket';
 import { ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../wire/ethernet';
 import {
@@ -26,7 +26,9 @@ export function answer(packet: PacketRecord): bool {
   const reason: u32 = packet.reason;
   if (packet.verdict != <u8>Verdict.Drop || (reason != Reason.TooBig && reason != Reason.TtlExceeded)) return false;
   // Errors about errors never (RFC 1122, 3.2.2); IPv4 without DF would be fragmented, not refused.
-  if (isIcmpError(packet) || (packet.flags & <u16>PacketFlag.FromTunnel) != 0) return false;
+  if (isIcmpError(packet)) return false;
+  // A client inside a VPC is reached through its flow alone.
+  if ((packet.flags & <u16>PacketFlag.FromTunnel) != 0 && packet.flowSlot == NONE) return false;
   const isTooBig = reason == Reason.TooBig;
   if (isTooBig && packet.family == 4 && !ipv4Of(packet).dontFragment) return false;
   if (!takeErrorToken()) return false;

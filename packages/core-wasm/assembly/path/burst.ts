@@ -3,6 +3,7 @@ import {
   BURST_MAX,
   CHUNK_BYTES,
   Direction,
+  Encapsulation,
   NONE,
   PACKET_RECORD_BYTES,
   PacketFlag,
@@ -23,7 +24,7 @@ import { echo, isIcmpError, learnTunnel } from './icmp';
 import { inbound, inboundError } from './inbound';
 import { outbound } from './outbound';
 import { parse } from './parse';
-import { routeTo, routeToTarget } from './route';
+import { routeTo, routeToTarget, routeToTunnel } from './route';
 import { trace, traceAfresh } from './trace';
 
 /** The director's walks. */
@@ -85,6 +86,7 @@ function walkTunnel(packet: PacketRecord): void {
   trace(packet, Step.Dispatch, direction, packet.net, 0, 0);
   if (direction == Direction.Inbound) inbound(packet);
   else if (direction == Direction.EipOutbound) eipOutbound(packet);
+  else if (direction == Direction.Icmp) walkIcmp(packet);
   else outbound(packet);
 }
 
@@ -95,7 +97,13 @@ function walkIcmp(packet: PacketRecord): void {
     return;
   }
   if (isIcmpError(packet)) inboundError(packet);
-  else if (echo(packet) && routeTo(packet, packet.destination)) emit(packet);
+  else if (echo(packet) && routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
+}
+
+/** Who asked from inside a VPC is answered through the same tunnel. */
+function routeBack(packet: PacketRecord): bool {
+  if ((packet.flags & <u16>PacketFlag.FromTunnel) == 0) return routeTo(packet, packet.destination);
+  return routeToTunnel(packet, packet.outerSource, packet.net);
 }
 
 /** Clears what an earlier burst has left, and trusts no address: a frame lies inside one chunk of the slab or nowhere. */

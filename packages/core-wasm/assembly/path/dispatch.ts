@@ -15,10 +15,10 @@ export function dispatch(packet: PacketRecord): bool {
   packet.listenerSlot = findAddress(AddressKind.Listener, 0, packet.destination, packet.destinationPort, protocol);
   if (packet.listenerSlot != NONE) return go(packet, Direction.Inbound);
   if (isOwn(AddressKind.Eip, packet)) return go(packet, Direction.EipInbound);
-  const isIcmp = protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
-  if (isOwn(AddressKind.Vip, packet)) return isIcmp ? go(packet, Direction.Icmp) : drop(packet, Reason.NoListener);
+  if (isOwn(AddressKind.Vip, packet))
+    return isIcmp(protocol) ? go(packet, Direction.Icmp) : drop(packet, Reason.NoListener);
   if (isProbe(packet)) return punt(packet, Reason.Probe);
-  if (isIcmp && (isOwn(AddressKind.Tunnel, packet) || isOwn(AddressKind.Anycast, packet)))
+  if (isIcmp(protocol) && (isOwn(AddressKind.Tunnel, packet) || isOwn(AddressKind.Anycast, packet)))
     return go(packet, Direction.TunnelIcmp);
   if (findAddress(AddressKind.Routed, 0, packet.source, 0, 0) != NONE) return go(packet, Direction.Outbound);
   return consume(packet, Reason.NotOurs);
@@ -38,8 +38,9 @@ export function dispatchInner(packet: PacketRecord): bool {
       packet.protocol,
     );
     if (packet.listenerSlot != NONE) return go(packet, Direction.Inbound);
-    if (findAddress(AddressKind.Vip, packet.net, packet.destination, 0, 0) != NONE)
-      return drop(packet, Reason.NoListener);
+    if (findAddress(AddressKind.Vip, packet.net, packet.destination, 0, 0) != NONE) {
+      return isIcmp(packet.protocol) ? go(packet, Direction.Icmp) : drop(packet, Reason.NoListener);
+    }
   }
   return go(packet, Direction.Outbound);
 }
@@ -49,6 +50,10 @@ function dispatchTunnel(packet: PacketRecord): bool {
   // What comes to E has no flow: it belongs to the stateless tier (P28).
   if (isOwn(AddressKind.Anycast, packet)) return go(packet, Direction.EipOutbound);
   return consume(packet, Reason.NotOurs);
+}
+
+function isIcmp(protocol: u32): bool {
+  return protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
 }
 
 function go(packet: PacketRecord, direction: Direction): bool {

@@ -84,7 +84,10 @@ export function echo(packet: PacketRecord): bool {
   return true;
 }
 
-/** An error to a VIP: finds the flow by the quoted packet (V:vport → C:cport). Leaves listener, flow and target; changes nothing. */
+/**
+ * An error to a VIP: finds the flow by the quoted packet (V:vport → C:cport). Leaves listener, flow and target; both are NONE when
+ * another director may have the flow. Changes nothing.
+ */
 export function matchInboundError(packet: PacketRecord): bool {
   const vip = packet.outerSource;
   const client = packet.outerDestination;
@@ -93,19 +96,20 @@ export function matchInboundError(packet: PacketRecord): bool {
   if (packet.listenerSlot == NONE) return drop(packet, Reason.IcmpUnmatched);
   const hash = hashForward(packet.listenerSlot, client, quoteDestinationPort);
   packet.flowSlot = lookupForward(hash, packet.listenerSlot, client, quoteDestinationPort);
-  if (packet.flowSlot == NONE) return drop(packet, Reason.IcmpUnmatched);
-  packet.targetSlot = flowAt(packet.flowSlot).target;
+  if (packet.flowSlot != NONE) packet.targetSlot = flowAt(packet.flowSlot).target;
   return true;
 }
 
-/** The target must find in the quote what it sent itself. Reads the quote again, because route has used the scratch addresses. */
+/** The target must find in the quote what it sent itself. Without a flow the client’s own end stands there already. */
 export function translateInboundError(packet: PacketRecord): bool {
   const listener = listenerAt(packet.listenerSlot);
   const target = targetAt(packet.targetSlot);
-  const entry = flowAt(packet.flowSlot);
   if (listener.translation == <u8>Translation.None) return true;
   rewriteQuotedSource(packet, listener.vip, target.address, replyPort(listener, target));
-  rewriteQuotedDestination(packet, entry.client, entry.seen, entry.seenPort);
+  if (packet.flowSlot != NONE) {
+    const entry = flowAt(packet.flowSlot);
+    rewriteQuotedDestination(packet, entry.client, entry.seen, entry.seenPort);
+  }
   rewriteDestination(packet, target.address);
   return true;
 }

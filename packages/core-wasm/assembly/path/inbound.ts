@@ -1,6 +1,7 @@
 // inbound: the steps from client to target, in order. Each is a file; none knows the next.
-import { PacketRecord } from '../layout.gen';
+import { Encapsulation, NONE, PacketFlag, PacketRecord } from '../layout.gen';
 import { countIn } from '../table/counter';
+import { flowAt } from '../table/flow-index';
 import { targetAt } from '../table/rows';
 import { admit } from './admit';
 import { answer } from './answer';
@@ -12,14 +13,21 @@ import { ipBytes } from './frame';
 import { hop } from './hop';
 import { matchInboundError, translateInboundError } from './icmp';
 import { open } from './open';
-import { routeTo, routeToTarget } from './route';
-import { schedule } from './schedule';
+import { quoteDestinationPort, quoteProtocol } from './quote';
+import { routeTo, routeToTarget, routeToTunnel } from './route';
+import { recompute, schedule } from './schedule';
 import { trackInbound } from './track';
 import { translateInbound } from './translate';
 
 export function inbound(packet: PacketRecord): void {
   if (walk(packet)) return;
-  if (answer(packet) && routeTo(packet, packet.destination)) emit(packet);
+  if (answer(packet) && routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
+}
+
+/** An answer to a client inside a VPC goes through the tunnel that its packets come from (P30). */
+function routeBack(packet: PacketRecord): bool {
+  if ((packet.flags & <u16>PacketFlag.FromTunnel) == 0) return routeTo(packet, packet.destination);
+  return routeToTunnel(packet, flowAt(packet.flowSlot).clientHost, packet.net);
 }
 
 function walk(packet: PacketRecord): bool {
@@ -42,6 +50,9 @@ function walk(packet: PacketRecord): bool {
 /** An ICMP error to a VIP goes where the packet that caused it came from. */
 export function inboundError(packet: PacketRecord): void {
   if (!matchInboundError(packet)) return;
+  if (packet.targetSlot == NONE) {
+    if (!recompute(packet, packet.outerDestination, quoteDestinationPort, quoteProtocol)) return;
+  }
   const target = targetAt(packet.targetSlot);
   if (routeToTarget(packet, target) && fit(packet) && hop(packet) && translateInboundError(packet)) {
     if (encapsulate(packet, target.encapsulation)) emit(packet);

@@ -47,8 +47,9 @@ export function routeToTunnel(packet: PacketRecord, destination: usize, net: u32
   packet.tunnelKey = net;
   packet.hostSlot = NONE;
   packet.outerOverhead = isV4 ? GRE_OVER_V4 : GRE_OVER_V4 + OVER_V6_MORE;
-  copyAddress(packet.outerSource, isV4 ? own.v4 : own.v6);
+  // In this order: the destination may be the outer source that the packet came with.
   copyAddress(packet.outerDestination, destination);
+  copyAddress(packet.outerSource, isV4 ? own.v4 : own.v6);
   packet.flags |= <u16>PacketFlag.Encapsulated;
   return !isZero(packet.outerSource) ? lookup(packet, packet.outerDestination) : drop(packet, Reason.NoHost);
 }

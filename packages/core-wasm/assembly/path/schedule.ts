@@ -1,5 +1,15 @@
 // schedule: the target of a new flow. Maglev over the configured targets with health as an overlay (P12), or smooth wrr (P13).
-import { GroupRow, MAGLEV_RETRIES, NONE, PacketRecord, Reason, Scheduler, Step } from '../layout.gen';
+import {
+  GroupRow,
+  ListenerRow,
+  MAGLEV_RETRIES,
+  NONE,
+  PacketRecord,
+  Reason,
+  Scheduler,
+  Step,
+  Translation,
+} from '../layout.gen';
 import { bank, health, maglev, worker, wrr } from '../memory';
 import { hashSchedule, mix } from '../table/hash';
 import { groupAt, isUsable, listenerAt, memberAt, targetAt } from '../table/rows';
@@ -15,16 +25,8 @@ export function schedule(packet: PacketRecord): bool {
   packet.maglevSlot = NONE;
   if (group.slots == 0) return drop(packet, Reason.NoTarget);
   if (listener.scheduler == <u8>Scheduler.Wrr) packet.targetSlot = pickWrr(group);
-  else {
-    const sourceOnly = listener.scheduler == <u8>Scheduler.SourceHash;
-    pickMaglev(
-      packet,
-      group,
-      hashSchedule(packet.source, packet.sourcePort, listener.vip, listener.vport, packet.protocol, sourceOnly),
-    );
-  }
-  const target = targetAt(packet.targetSlot);
-  if (target.net == packet.net && isSameAddress(target.address, packet.source)) return drop(packet, Reason.Loopback);
+  else pickMaglev(packet, group, hashOf(listener, packet.source, packet.sourcePort, packet.protocol));
+  if (isClient(packet, packet.targetSlot) && !pickOther(packet, group)) return drop(packet, Reason.Loopback);
   trace(
     packet,
     Step.Schedule,
@@ -34,6 +36,40 @@ export function schedule(packet: PacketRecord): bool {
     listener.scheduler,
   );
   return true;
+}
+
+/** The target that a client would get or has got, where every director computes the same: for an ICMP error without a flow (P16). */
+export function recompute(packet: PacketRecord, client: usize, clientPort: u32, protocol: u32): bool {
+  const listener = listenerAt(packet.listenerSlot);
+  const group = groupAt(listener.group);
+  const isComputed = listener.scheduler != <u8>Scheduler.Wrr && listener.translation != <u8>Translation.FullNat;
+  if (!isComputed || group.slots == 0) return drop(packet, Reason.IcmpUnmatched);
+  pickMaglev(packet, group, hashOf(listener, client, clientPort, protocol));
+  return true;
+}
+
+function hashOf(listener: ListenerRow, client: usize, clientPort: u32, protocol: u32): u32 {
+  const sourceOnly = listener.scheduler == <u8>Scheduler.SourceHash;
+  return hashSchedule(client, clientPort, listener.vip, listener.vport, protocol, sourceOnly);
+}
+
+/** A client inside a VPC may be a target of the listener itself; its own packet must not come back to it (P30). */
+function isClient(packet: PacketRecord, slot: u32): bool {
+  const target = targetAt(slot);
+  return target.net == packet.net && isSameAddress(target.address, packet.source);
+}
+
+function pickOther(packet: PacketRecord, group: GroupRow): bool {
+  packet.maglevSlot = NONE;
+  for (let pass: u32 = 0; pass < 2; pass++) {
+    for (let row: u32 = 0; row < group.memberCount; row++) {
+      const member = memberAt(group.members + row);
+      if (member.weight == 0 || isClient(packet, member.target) || (pass == 0 && !isUsable(member.target))) continue;
+      packet.targetSlot = member.target;
+      return true;
+    }
+  }
+  return false;
 }
 
 /** The slot's target; then up to eight re-hashed slots; then the first usable one; with none, the slot's own target. */
