@@ -2,6 +2,14 @@
 import type net from 'node:net';
 import { TLSSocket } from 'node:tls';
 
+/**
+ * The peer does not read what waits for it, and `drain` will come. A write of a whole watermark says "stop" even when the kernel took
+ * all of it at once, so its word alone is not enough.
+ */
+export function isStopped(socket: net.Socket): boolean {
+  return socket.writableNeedDrain && socket.writableLength > 0;
+}
+
 /** Ends a connection so that the peer cannot take it for a proper end: RST, or TLS without close_notify. */
 export function cut(socket: net.Socket): void {
   if (socket instanceof TLSSocket) socket.destroy();

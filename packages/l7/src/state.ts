@@ -39,10 +39,13 @@ export interface Downstream {
   /** The listener as the newest image has it; null when it is gone. */
   readonly listener: CompiledListener | null;
   readonly canKeepAlive: boolean;
-  /** False: what was written waits for a client that does not read; stop until `exchange.clientDrained`. */
-  write(data: string | Buffer): boolean;
+  /** Afterwards `isBacklogged` says whether to stop until `exchange.clientDrained`. */
+  write(data: string | Buffer): void;
   /** The client does not read what waits for it. */
   readonly isBacklogged: boolean;
+  /** Between the two, writes are kept back and leave together. */
+  cork(): void;
+  uncork(): void;
   /** All that was written has reached the kernel. */
   readonly isFlushed: boolean;
   /** The client's FIN has been seen. */
@@ -127,8 +130,8 @@ export class Exchange {
   reset(): void {
     this.serial++;
     this.isActive = true;
-    this.tried.length = 0;
-    this.held.length = 0;
+    if (this.tried.length > 0) this.tried.length = 0;
+    if (this.held.length > 0) this.held.length = 0;
     this.heldBytes = 0;
     this.target = '';
     this.isAbsolute = false;

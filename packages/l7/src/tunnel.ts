@@ -1,6 +1,7 @@
 // After 101: bytes both ways until both sides have said FIN. Nothing is parsed; each side stops the other when it does not read.
 import type { Head } from './codec/h1.ts';
 import { rewriteResponse } from './phase/rewrite.ts';
+import { isStopped } from './sockets.ts';
 import type { Exchange } from './state.ts';
 
 const STRING_BYTES_MAX = 4 * 1024;
@@ -35,7 +36,9 @@ export function tunnelUp(exchange: Exchange, bytes: Buffer): void {
   const { downstream, proxy, connection } = exchange;
   proxy.wheel.set(connection!, proxy.limits.tunnelIdleMs);
   exchange.requestBytes += bytes.length;
-  if (!connection!.socket.write(bytes)) downstream.pause();
+  const { socket } = connection!;
+  socket.write(bytes);
+  if (isStopped(socket)) downstream.pause();
 }
 
 export function clientEndedTunnel(exchange: Exchange): void {

@@ -12,7 +12,7 @@ import { countFailure } from '../counters.ts';
 import { type Downstream, Exchange, type ProxyContext } from '../state.ts';
 import { tunnelUp } from '../tunnel.ts';
 import type { Timed } from '../wheel.ts';
-import { cut } from '../sockets.ts';
+import { cut, isStopped } from '../sockets.ts';
 import { CR, LF } from './bytes.ts';
 import { checkRequest, INCOMPLETE, parseRequest } from './h1.ts';
 
@@ -203,17 +203,29 @@ export class Http1Downstream implements Downstream, Timed {
     return -1;
   }
 
-  write(data: string | Buffer): boolean {
-    if (this.#state === State.Closed) return true;
+  write(data: string | Buffer): void {
+    if (this.#state === State.Closed) return;
     const isFlowing = typeof data === 'string' ? this.#socket.write(data, 'latin1') : this.#socket.write(data);
-    if (!isFlowing && !this.#isBacklogged) {
-      this.#isBacklogged = true;
-      this.#proxy.wheel.set(this, this.#proxy.limits.sendTimeoutMs);
-    }
-    return isFlowing;
+    if (!isFlowing && this.#socket.writableCorked === 0) this.#noteBacklog();
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+    this.#noteBacklog();
+  }
+
+  #noteBacklog(): void {
+    if (this.#isBacklogged || !isStopped(this.#socket)) return;
+    this.#isBacklogged = true;
+    this.#proxy.wheel.set(this, this.#proxy.limits.sendTimeoutMs);
   }
 
   #drained(): void {
+    if (!this.#isBacklogged) return;
     this.#isBacklogged = false;
     const { wheel, limits } = this.#proxy;
     if (this.#state === State.Busy || this.#state === State.Tunnel) {

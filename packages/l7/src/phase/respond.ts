@@ -24,59 +24,56 @@ export function respond(exchange: Exchange, head: Head, bytes: Buffer, at: numbe
 }
 
 export function respondWith(exchange: Exchange, headText: string, bytes: Buffer, at: number, end: number): number {
-  const { downstream, responseBody } = exchange;
+  const { responseBody } = exchange;
   let next = at;
-  responseBody.pieces.length = 0;
-  responseBody.tail = '';
+  responseBody.clear();
   if (at < end && !responseBody.isDone) {
     next = responseBody.consume(bytes, at, end);
     if (next < 0) return Bad.Chunk;
   }
   exchange.isResponding = true;
   exchange.responseBytes += headText.length;
-  const { pieces } = responseBody;
-  if (pieces.length === 2 && !exchange.encodesChunks && pieces[1]! - pieces[0]! + headText.length <= JOINED_BYTES_MAX) {
-    exchange.responseBytes += pieces[1]! - pieces[0]!;
-    downstream.write(headText + bytes.toString('latin1', pieces[0], pieces[1]) + responseBody.tail);
-  } else if (pieces.length === 0) downstream.write(headText + responseBody.tail);
-  else {
-    downstream.write(headText);
-    writePieces(exchange, bytes);
-  }
+  writePieces(exchange, headText, bytes);
   return next;
 }
 
 /** More of the body. Returns the offset after it, or one of `Bad`. */
 export function respondBody(exchange: Exchange, bytes: Buffer, at: number, end: number): number {
   const next = exchange.responseBody.consume(bytes, at, end);
-  if (next >= 0) writePieces(exchange, bytes);
+  if (next >= 0) writePieces(exchange, '', bytes);
   return next;
 }
 
-function writePieces(exchange: Exchange, bytes: Buffer): void {
-  const { downstream, responseBody } = exchange;
-  const { pieces, tail } = responseBody;
-  for (let index = 0; index < pieces.length; index += 2) {
-    const start = pieces[index]!;
-    const end = pieces[index + 1]!;
-    exchange.responseBytes += end - start;
-    if (exchange.encodesChunks) downstream.write(`${(end - start).toString(16)}\r\n`);
-    if (end - start <= JOINED_BYTES_MAX) downstream.write(bytes.toString('latin1', start, end));
-    else writeLarge(exchange, bytes.subarray(start, end), bytes);
-    if (exchange.encodesChunks) downstream.write('\r\n');
-  }
-  if (tail !== '') downstream.write(tail);
-}
-
-/** The shared buffer is read into again at once, so it is copied; an own one is lent until the client has taken it. */
-function writeLarge(exchange: Exchange, part: Buffer, whole: Buffer): void {
-  const { connection, downstream, proxy } = exchange;
-  if (whole === proxy.pool.buffer) {
-    downstream.write(Buffer.from(part));
+/** `before`, the pieces of the body, and its tail: as one string where they are small, else in one system call. */
+function writePieces(exchange: Exchange, before: string, bytes: Buffer): void {
+  const { downstream, encodesChunks, responseBody } = exchange;
+  const { pieces, tail, used } = responseBody;
+  let length = 0;
+  for (let index = 0; index < used; index += 2) length += pieces[index + 1]! - pieces[index]!;
+  exchange.responseBytes += length;
+  if (length + before.length <= JOINED_BYTES_MAX) {
+    let text = before;
+    for (let index = 0; index < used; index += 2) {
+      const piece = bytes.toString('latin1', pieces[index], pieces[index + 1]);
+      text += encodesChunks ? `${piece.length.toString(16)}\r\n${piece}\r\n` : piece;
+    }
+    text += tail;
+    if (text !== '') downstream.write(text);
     return;
   }
-  downstream.write(part);
-  if (!downstream.isFlushed && connection !== null) connection.isLent = true;
+  downstream.cork();
+  if (before !== '') downstream.write(before);
+  // The shared buffer is read into again at once, so it is copied; an own one is lent until the client has taken it.
+  const isShared = bytes === exchange.proxy.pool.buffer;
+  for (let index = 0; index < used; index += 2) {
+    const part = bytes.subarray(pieces[index], pieces[index + 1]);
+    if (encodesChunks) downstream.write(`${part.length.toString(16)}\r\n`);
+    downstream.write(isShared ? Buffer.from(part) : part);
+    if (encodesChunks) downstream.write('\r\n');
+  }
+  if (tail !== '') downstream.write(tail);
+  downstream.uncork();
+  if (!isShared && !downstream.isFlushed && exchange.connection !== null) exchange.connection.isLent = true;
 }
 
 /** The target ended a body that has no length of its own. */

@@ -1,4 +1,5 @@
 // send: head and body to the target, streamed. A target that reads slowly stops the client, never the other way round.
+import { isStopped } from '../sockets.ts';
 import type { Exchange } from '../state.ts';
 
 /** Up to this many bytes, one string write costs less than several buffers. */
@@ -29,16 +30,16 @@ export function send(exchange: Exchange): void {
   }
   held.length = 0;
   exchange.heldBytes = 0;
-  if (socket.writableNeedDrain) downstream.pause();
+  if (isStopped(socket)) downstream.pause();
   else downstream.resume();
 }
 
 /** What `requestBody.consume` left of a read goes out, or waits for a connection. */
 export function sendBody(exchange: Exchange, bytes: Buffer): void {
   const { connection, downstream, held, proxy, requestBody } = exchange;
-  const { pieces, tail } = requestBody;
+  const { pieces, tail, used } = requestBody;
   if (!exchange.isSent) {
-    for (let index = 0; index < pieces.length; index += 2) held.push(bytes.subarray(pieces[index], pieces[index + 1]));
+    for (let index = 0; index < used; index += 2) held.push(bytes.subarray(pieces[index], pieces[index + 1]));
     if (tail !== '') held.push(Buffer.from(tail, 'latin1'));
     exchange.heldBytes += bytes.length;
     if (exchange.heldBytes > HELD_BYTES_MAX) downstream.pause();
@@ -46,10 +47,10 @@ export function sendBody(exchange: Exchange, bytes: Buffer): void {
   }
   const { socket } = connection!;
   proxy.wheel.set(connection!, proxy.limits.readTimeoutMs);
-  const isSingle = pieces.length === 2 && tail === '';
+  const isSingle = used === 2 && tail === '';
   if (!isSingle) socket.cork();
-  for (let index = 0; index < pieces.length; index += 2) socket.write(bytes.subarray(pieces[index], pieces[index + 1]));
+  for (let index = 0; index < used; index += 2) socket.write(bytes.subarray(pieces[index], pieces[index + 1]));
   if (tail !== '') socket.write(tail, 'latin1');
   if (!isSingle) socket.uncork();
-  if (socket.writableNeedDrain) downstream.pause();
+  if (isStopped(socket)) downstream.pause();
 }

@@ -6,7 +6,7 @@ import type { Group } from '../scheduler.ts';
 import type { Target } from '../upstream.ts';
 import type { Timed } from '../wheel.ts';
 import { type ProxyProtocol, proxyHeader } from './proxy-protocol.ts';
-import { cut } from '../sockets.ts';
+import { cut, isStopped } from '../sockets.ts';
 import type { RelayContext } from './context.ts';
 
 /** Joins an accepted connection to a target of the listener's group, or closes it when none takes it. */
@@ -101,7 +101,8 @@ export class TcpRelay implements Timed {
     wheel.set(this, limits.tunnelIdleMs);
     from.on('data', (chunk: Buffer) => {
       wheel.set(this, limits.tunnelIdleMs);
-      if (!to.write(chunk)) from.pause();
+      to.write(chunk);
+      if (isStopped(to)) from.pause();
     });
     to.on('drain', () => from.resume());
     from.on('end', () => to.end());
