@@ -312,7 +312,7 @@ export const enum OnRemove {
 export const enum FlowState {
   /** Not in use. */
   Free = 0,
-  /** TCP: SYN of the client passed. Half-open: evicted first. */
+  /** TCP: only the client has been seen, by its SYN or in mid-flow. Half-open: evicted first. */
   SynSeen = 1,
   /** TCP: SYN/ACK of the target passed. Half-open. */
   SynAckSeen = 2,

@@ -137,7 +137,7 @@ export const OnRemove = valuesOf(onRemoveEnum);
 
 export const flowStateEnum = enumeration('FlowState', 'State of a flow entry; the timeout follows from it.', {
   Free: [0, 'Not in use.'],
-  SynSeen: [1, 'TCP: SYN of the client passed. Half-open: evicted first.'],
+  SynSeen: [1, 'TCP: only the client has been seen, by its SYN or in mid-flow. Half-open: evicted first.'],
   SynAckSeen: [2, 'TCP: SYN/ACK of the target passed. Half-open.'],
   Established: [3, 'TCP: both sides have spoken, or a direct-return flow whose client sent its ACK.'],
   FinSeen: [4, 'TCP: one side has sent FIN.'],

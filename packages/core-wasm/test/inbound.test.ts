@@ -218,6 +218,25 @@ describe('flows', () => {
     expect(core.counters().flowsPickedUp).toBe(0);
     expect(core.counters().flowsEvicted).toBe(2000 - 1 - 256);
   });
+
+  test('a flood of forged ACKs evicts what it has made itself, never an established flow', async () => {
+    const { core, receive } = await director({ plan: { flows: 256 } });
+    const fromTarget = (port: number): Buffer =>
+      ipPacket(
+        HOST1,
+        T1,
+        gre(100, ipPacket(VM_A1, CLIENT, tcp({ sourcePort: 8080, destinationPort: port, flags: 'SA' }))),
+      );
+    receive(syn(82, 1), 1000);
+    const host = parseFrame(receive(syn(80, 2), 1000).frame).ip?.destination;
+    expect(host).toBe(HOST1);
+    receive(fromTarget(2), 1000);
+    receive(ack(80, 2), 1000);
+    for (let port = 3; port < 3000; port++) receive(ack(200, port), 1000);
+    const before = core.counters().flowsPickedUp;
+    expect(receive(ack(80, 2), 1000).verdict).toBe('Forward');
+    expect(core.counters().flowsPickedUp).toBe(before);
+  });
 });
 
 describe('removal of a target', () => {

@@ -176,6 +176,15 @@ describe('EIPs', () => {
     expect(receive(ipPacket(HOST1, ANYCAST, gre(100, fromVm())))).toMatchObject({ verdict: 'Drop', reason: 'NoEip' });
   });
 
+  test('another host cannot speak for an EIP', async () => {
+    const { receive } = await director();
+    const packet = ipPacket(VM_A2, CLIENT, udp(1234, 53, Buffer.from('query')));
+    expect(receive(ipPacket(HOST1, ANYCAST, gre(100, packet)))).toMatchObject({
+      verdict: 'Drop',
+      reason: 'SourceElsewhere',
+    });
+  });
+
   test('echo passes both ways', async () => {
     const { receive } = await director();
     const echo = { protocol: 1, bytes: Buffer.from('0800f7fd00010001', 'hex') };

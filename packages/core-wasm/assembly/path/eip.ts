@@ -55,6 +55,11 @@ export function eipOutbound(packet: PacketRecord): void {
   }
   const eip = eipAt(row);
   trace(packet, Step.Eip, row, eip.net, 1, 0);
+  // What a VM starts must come from the host where it lives, or any host could speak for any EIP (P38).
+  if (findAddress(AddressKind.Trusted, 0, packet.outerSource, 0, 0) != eip.host) {
+    drop(packet, Reason.SourceElsewhere);
+    return;
+  }
   const isQuoted =
     isIcmpError(packet) &&
     readQuote(packet, packet.outerSource, packet.outerDestination) &&

@@ -64,7 +64,7 @@ function fill(packet: PacketRecord, entry: FlowEntry): void {
   entry.listener = packet.listenerSlot;
   entry.target = packet.targetSlot;
   entry.protocol = packet.protocol;
-  entry.state = <u8>firstState(packet.protocol, packet.tcpFlags);
+  entry.state = <u8>firstState(packet.protocol);
   entry.flags = (packet.flags & <u16>PacketFlag.PickedUp) != 0 ? <u16>FlowFlag.PickedUp : 0;
   entry.inboundMs = nowMs;
   entry.packetsIn = 1;

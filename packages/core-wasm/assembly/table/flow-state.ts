@@ -14,10 +14,12 @@ const SYN: u32 = 2;
 const RST: u32 = 4;
 const ACK: u32 = 16;
 
-/** State of a flow that its first packet makes. */
-export function firstState(protocol: u32, flags: u32): u32 {
-  if (protocol != PROTOCOL_TCP) return FlowState.Datagram;
-  return (flags & (SYN | ACK)) == SYN ? FlowState.SynSeen : FlowState.Established;
+/**
+ * State of a flow that its first packet makes. One that is picked up in mid-flow is half-open as well until its target has answered:
+ * forged ACKs must not fill the table with flows that nothing may evict.
+ */
+export function firstState(protocol: u32): u32 {
+  return protocol == PROTOCOL_TCP ? FlowState.SynSeen : FlowState.Datagram;
 }
 
 /** A packet of the client. */
