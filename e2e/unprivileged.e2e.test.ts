@@ -1,12 +1,14 @@
 // The demo as an ordinary user: it re-executes itself in a user namespace, is carried by the packet port, and leaves nothing behind.
-import { spawn } from 'node:child_process';
-import { accessSync, constants, readdirSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { isInsideUserNamespace, whyNoNamespaces } from '../tools/testkit/index.ts';
 
-const MAIN = fileURLToPath(new URL('../apps/demo/src/main.ts', import.meta.url));
+const CHECKOUT = fileURLToPath(new URL('..', import.meta.url));
+const MAIN = 'apps/demo/src/main.ts';
 const NOBODY = 65534;
 const isRoot = process.getuid?.() === 0 && !isInsideUserNamespace();
 
@@ -17,9 +19,11 @@ interface Run {
 }
 
 function runDemo(...words: string[]): Promise<Run> {
+  // The same Node, by the path that this user can read.
+  const node = process.execPath.replace(CHECKOUT, join(checkout, '/'));
   const options = isRoot ? { uid: NOBODY, gid: NOBODY } : {};
   const env = { ...process.env, HOME: tmpdir(), OPENCLB_OUTER_UID: undefined };
-  const child = spawn(process.execPath, ['--conditions=@openclb/source', MAIN, '--json', ...words], {
+  const child = spawn(node, ['--conditions=@openclb/source', join(checkout, MAIN), '--json', ...words], {
     ...options,
     env,
     cwd: '/',
@@ -39,21 +43,31 @@ function runDemo(...words: string[]): Promise<Run> {
   });
 }
 
-function isReadableByAll(): boolean {
-  try {
-    accessSync(MAIN, constants.R_OK);
-    return !MAIN.startsWith('/root/');
-  } catch {
-    return false;
-  }
+/** Where the ordinary user reads the checkout: itself, or a bind mount of it when a folder above it is closed to others. */
+const checkout = isRoot && !canNobodyRead(CHECKOUT) ? bindMount(CHECKOUT) : CHECKOUT;
+
+function canNobodyRead(folder: string): boolean {
+  return spawnSync('test', ['-r', join(folder, MAIN)], { uid: NOBODY, gid: NOBODY, cwd: '/' }).status === 0;
 }
+
+function bindMount(folder: string): string {
+  const place = mkdtempSync(join(tmpdir(), 'openclb-checkout-'));
+  spawnSync('mount', ['--bind', folder, place]);
+  return place;
+}
+
+afterAll(() => {
+  if (checkout === CHECKOUT) return;
+  spawnSync('umount', [checkout]);
+  rmdirSync(checkout);
+});
 
 test('an ordinary user sees the first lines of the story hold, carried by the packet port', async (context) => {
   const why = whyNoNamespaces();
   context.skip(why !== undefined, why);
   context.skip(
-    isRoot && !isReadableByAll(),
-    'the checkout can be read by root only: clone it where an ordinary user may read',
+    isRoot && !canNobodyRead(checkout),
+    'the files of the checkout can be read by root only: clone it with a umask of 022',
   );
   const run = await runDemo('--lines', '1-4');
   const broken = run.events.filter(({ event, held }) => event === 'claim' && held === false);
