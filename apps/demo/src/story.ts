@@ -30,7 +30,7 @@ export const STORY: readonly Line[] = [
   {
     title: '2 and 5 again, over IPv6',
     run: async (cluster, tell) => {
-      await reachedByWeight(cluster, tell, 200, 'v6');
+      await reachedByWeight(cluster, tell, 400, 'v6');
       await routedByName(cluster, tell, 'v6');
     },
   },
