@@ -292,6 +292,7 @@ export const upstreamEvents: UpstreamEvents = {
 };
 
 function cutTunnel(exchange: Exchange): void {
+  exchange.isActive = false;
   exchange.downstream.abort();
   settle(exchange);
 }

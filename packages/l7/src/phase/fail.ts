@@ -90,6 +90,8 @@ export function fail(exchange: Exchange, code: FailureCode): void {
   exchange.failure = code;
   countFailure(proxy.counters, code);
   if (exchange.isResponding) {
+    // The client goes because we cut it off: that is not counted as its own doing.
+    exchange.isActive = false;
     downstream.abort();
     return;
   }
