@@ -316,7 +316,7 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
   if (at < 0) return malformed(exchange);
   exchange.upstreamStatus = head.status;
   if (head.status === 101) {
-    if (!exchange.wantsUpgrade) return malformed(exchange);
+    if (!exchange.wantsUpgrade || !exchange.isRequestDone) return malformed(exchange);
     return openTunnel(exchange, head, bytes, at, end);
   }
   if (!frame(exchange, head)) return malformed(exchange);

@@ -33,6 +33,12 @@ export interface CompiledImage {
   readonly targets: ReadonlyMap<string, Target>;
 }
 
+/** One part of the proxy that is ready to take an image over. What fails, fails before anything has changed. */
+export interface Prepared {
+  commit(): void;
+  abort(): void;
+}
+
 /** Refused as a whole; the image before keeps serving (B14). */
 export class ImageRefused extends Error {
   readonly code = 'ImageRefused';

@@ -34,6 +34,9 @@ export interface Limits {
   /** A tunnel on which neither side says anything. */
   readonly tunnelIdleMs: number;
   readonly upstreamIdleMs: number;
+  /** Failures of a target within `failWindowMs` after which it rests for as long (nginx's max_fails and fail_timeout); 0: never. */
+  readonly failuresMax: number;
+  readonly failWindowMs: number;
   /** How long input is read and thrown away after an early answer, so that the client can read it. */
   readonly lingerMs: number;
   readonly handshakeTimeoutMs: number;
@@ -60,6 +63,8 @@ export const DEFAULT_LIMITS: Limits = {
   bodyTimeoutMs: 60_000,
   tunnelIdleMs: 900_000,
   upstreamIdleMs: 60_000,
+  failuresMax: 3,
+  failWindowMs: 10_000,
   lingerMs: 5_000,
   handshakeTimeoutMs: 10_000,
   drainMs: 10_000,

@@ -2,7 +2,7 @@
 // or one per VIP where the VIPs are addresses of this machine. An image moves sockets only where its set of ports changes.
 import net from 'node:net';
 import { countFailure, type Counters } from './counters.ts';
-import type { CompiledImage, CompiledListener } from './image.ts';
+import type { CompiledImage, CompiledListener, Prepared } from './image.ts';
 import { accept, type Accepted, type Binding } from './phase/accept.ts';
 
 export type BindMode = 'wildcard' | 'vips';
@@ -34,10 +34,13 @@ export class ListeningSockets {
     this.#options = options;
   }
 
-  /** Opens what the image adds, then swaps listeners, then closes what it drops. Fails before anything has changed. */
-  async apply(image: CompiledImage): Promise<void> {
+  /** Opens what the image adds. Its commit swaps listeners and closes what the image drops. */
+  async prepare(image: CompiledImage): Promise<Prepared> {
     const wanted = this.#wanted(image);
     const added = new Map<string, Open>();
+    const abort = (): void => {
+      for (const { server } of added.values()) server.close();
+    };
     try {
       for (const [key, row] of wanted) {
         if (this.#open.has(key)) continue;
@@ -45,9 +48,13 @@ export class ListeningSockets {
         if (open !== null) added.set(key, open);
       }
     } catch (error) {
-      for (const { server } of added.values()) server.close();
+      abort();
       throw error;
     }
+    return { commit: () => this.#commit(wanted, added), abort };
+  }
+
+  #commit(wanted: ReadonlyMap<string, Wanted>, added: ReadonlyMap<string, Open>): void {
     for (const [key, open] of added) this.#open.set(key, open);
     for (const [key, open] of this.#open) {
       const row = wanted.get(key);

@@ -7,14 +7,15 @@ import { countFailure, type Counters, createCounters } from './counters.ts';
 import { upstreamEvents } from './exchange.ts';
 import { explain, type Explanation, type ExplainRequest } from './explain.ts';
 import { HealthChecks, type HealthListener, type TargetHealth } from './health.ts';
-import { type CompiledImage, compileImage, EMPTY_IMAGE } from './image.ts';
+import { type CompiledImage, compileImage, EMPTY_IMAGE, type Prepared } from './image.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { type BindMode, ListeningSockets } from './listener.ts';
 import type { Accepted } from './phase/accept.ts';
 import { failureResponse } from './phase/fail.ts';
 import { identify, type TlsProvider } from './phase/identify.ts';
 import type { AccessRecord } from './phase/log.ts';
-import { type ReadyServer, startReady } from './ready.ts';
+import { PassiveChecks } from './passive.ts';
+import { ReadyServer } from './ready.ts';
 import type { RelayContext } from './relay/context.ts';
 import type { ProxyProtocol } from './relay/proxy-protocol.ts';
 import { TcpRelay } from './relay/tcp.ts';
@@ -86,9 +87,10 @@ class ProxyProcess implements Proxy {
   readonly #udp: UdpRelays;
   readonly #tls: NodeTls;
   readonly #health: HealthChecks;
+  readonly #passive: PassiveChecks;
+  readonly #ready: ReadyServer;
   readonly #connections = new Set<Closable>();
   #image: CompiledImage = EMPTY_IMAGE;
-  #ready: ReadyServer | null = null;
   /** Images are applied one after the other. */
   #applying: Promise<void> = Promise.resolve();
   #onEmpty: (() => void) | null = null;
@@ -110,7 +112,7 @@ class ProxyProcess implements Proxy {
       pool: new UpstreamPool(limits, this.#wheel, upstreamEvents),
       filters: options.filters ?? [],
       accessLog: options.accessLog ?? null,
-      onTargetFailure: () => {},
+      onTargetFailure: (target) => this.#passive.failed(target),
       onFilterError: (filter, error) => options.onError?.(filter, error),
     };
     this.#relayContext = {
@@ -121,6 +123,8 @@ class ProxyProcess implements Proxy {
     };
     this.#tls = new NodeTls(options.certificates ?? (() => undefined), limits.handshakeTimeoutMs);
     this.#health = new HealthChecks((health) => options.onHealth?.(health));
+    this.#passive = new PassiveChecks(limits, () => this.#image);
+    this.#ready = new ReadyServer(options.readyHost, () => !this.#context.isDraining);
     const reusePort = options.reusePort ?? false;
     this.#udp = new UdpRelays(this.#relayContext, reusePort);
     this.#listening = new ListeningSockets({
@@ -140,20 +144,18 @@ class ProxyProcess implements Proxy {
 
   async #apply(source: ProxyImage): Promise<void> {
     const image = compileImage(source, this.#image, this.#options.schedulers ?? []);
-    const prepared = await this.#tls.prepare(image);
-    await this.#listening.apply(image);
-    await this.#udp.apply(image);
-    prepared.swap();
+    const prepared: Prepared[] = [];
+    try {
+      for (const part of [this.#tls, this.#listening, this.#udp, this.#ready]) prepared.push(await part.prepare(image));
+    } catch (error) {
+      for (const part of prepared) part.abort();
+      throw error;
+    }
+    for (const part of prepared) part.commit();
     const before = this.#image;
     this.#image = image;
     for (const [key, target] of before.targets) if (!image.targets.has(key)) this.#context.pool.retire(target);
     this.#health.apply(image);
-    if (source.readyPort === before.source.readyPort) return;
-    this.#ready?.close();
-    this.#ready = null;
-    if (source.readyPort > 0) {
-      this.#ready = await startReady(source.readyPort, this.#options.readyHost, () => !this.#context.isDraining);
-    }
   }
 
   #connection(socket: net.Socket, accepted: Accepted): void {
@@ -223,7 +225,7 @@ class ProxyProcess implements Proxy {
   }
 
   get readyPort(): number {
-    return this.#ready?.port ?? 0;
+    return this.#ready.port;
   }
 
   health(): TargetHealth[] {
@@ -244,6 +246,7 @@ class ProxyProcess implements Proxy {
     this.#listening.close();
     this.#udp.close();
     this.#health.close();
+    this.#passive.close();
     for (const entry of this.#connections) entry.drain();
     if (this.#connections.size > 0) {
       const { promise, resolve } = Promise.withResolvers<void>();
@@ -257,7 +260,7 @@ class ProxyProcess implements Proxy {
       this.#context.pool.retire(target);
       for (const connection of target.open) this.#context.pool.discard(connection);
     }
-    this.#ready?.close();
+    this.#ready.close();
     this.#wheel.close();
   }
 }

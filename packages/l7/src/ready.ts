@@ -1,32 +1,51 @@
-// GET /ready for the directors' probes (P24): 200 once an image is applied, 503 before and while draining. Not the data path.
+// GET /ready for the directors' probes (P24): 200 while this proxy takes requests, 503 while it drains. Not the data path.
 import http from 'node:http';
+import type { CompiledImage, Prepared } from './image.ts';
 
-export interface ReadyServer {
-  readonly port: number;
-  close(): void;
-}
+export class ReadyServer {
+  readonly #host: string | undefined;
+  readonly #isReady: () => boolean;
+  #server: http.Server | null = null;
+  port = 0;
 
-export async function startReady(port: number, host: string | undefined, isReady: () => boolean): Promise<ReadyServer> {
-  const server = http.createServer(
-    { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 1_000 },
-    (request, response) => {
+  constructor(host: string | undefined, isReady: () => boolean) {
+    this.#host = host;
+    this.#isReady = isReady;
+  }
+
+  /** Listens on the image's port. Its commit leaves the port before. */
+  async prepare(image: CompiledImage): Promise<Prepared> {
+    const { readyPort } = image.source;
+    if (readyPort === this.port) return { commit: () => {}, abort: () => {} };
+    const server = readyPort === 0 ? null : await this.#listen(readyPort);
+    const commit = (): void => {
+      this.close();
+      this.#server = server;
+      this.port = readyPort;
+    };
+    return { commit, abort: () => void server?.close() };
+  }
+
+  async #listen(port: number): Promise<http.Server> {
+    const timeouts = { requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 1_000 };
+    const server = http.createServer(timeouts, (request, response) => {
       request.resume();
       const isKnown = request.url === '/ready' && (request.method === 'GET' || request.method === 'HEAD');
-      const status = !isKnown ? 404 : isReady() ? 200 : 503;
+      const status = !isKnown ? 404 : this.#isReady() ? 200 : 503;
       response.writeHead(status, { 'content-type': 'text/plain', connection: 'close' });
       response.end(status === 200 ? 'ready\n' : status === 503 ? 'not ready\n' : 'only GET /ready is here\n');
-    },
-  );
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen({ port, ...(host === undefined ? {} : { host }) }, resolve);
-  await promise;
-  const address = server.address();
-  return {
-    port: typeof address === 'object' && address !== null ? address.port : port,
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
+    });
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    server.once('error', reject);
+    server.listen({ port, ...(this.#host === undefined ? {} : { host: this.#host }) }, resolve);
+    await promise;
+    return server;
+  }
+
+  close(): void {
+    this.#server?.close();
+    this.#server?.closeAllConnections();
+    this.#server = null;
+    this.port = 0;
+  }
 }

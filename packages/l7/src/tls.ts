@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import type net from 'node:net';
 import tls from 'node:tls';
-import { type CompiledImage, type CompiledListener, ImageRefused } from './image.ts';
+import { type CompiledImage, type CompiledListener, ImageRefused, type Prepared } from './image.ts';
 import type { SecureIdentity, TlsProvider } from './phase/identify.ts';
 
 export interface CertificatePair {
@@ -35,8 +35,8 @@ export class NodeTls implements TlsProvider {
     this.#handshakeTimeoutMs = handshakeTimeoutMs;
   }
 
-  /** Builds the contexts of an image; `swap` puts them to use once everything else of the image is ready. */
-  async prepare(image: CompiledImage): Promise<{ swap(): void }> {
+  /** Builds the contexts of an image. */
+  async prepare(image: CompiledImage): Promise<Prepared> {
     const tables = new Map<string, SniTable>();
     const contexts = new Map<string, { names: readonly string[]; context: tls.SecureContext }>();
     for (const listener of image.listeners) {
@@ -55,7 +55,7 @@ export class NodeTls implements TlsProvider {
       if (fallback === null) throw new ImageRefused(`listener ${listener.name} speaks TLS but has no certificate`);
       tables.set(listener.id, { byName, fallback });
     }
-    return { swap: () => void (this.#tables = tables) };
+    return { commit: () => void (this.#tables = tables), abort: () => {} };
   }
 
   async #load(

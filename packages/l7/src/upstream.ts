@@ -45,6 +45,8 @@ export class Target {
   requests = 0;
   failures = 0;
   isRetired = false;
+  /** It failed too often just now: others are picked while there are any (`passive.ts`). */
+  isResting = false;
 
   constructor(identity: TargetIdentity) {
     this.identity = identity;

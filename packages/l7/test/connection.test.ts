@@ -179,6 +179,19 @@ describe('target connections', () => {
     expect(target.peers[0]!.text.match(/hello/g)).toHaveLength(6);
   });
 
+  test('a target that fails again and again rests, and comes back', async () => {
+    const target = await okOrigin();
+    const dead = await origin();
+    await dead.close();
+    const limits = { failuresMax: 2, failWindowMs: 400 };
+    const { ask, proxy } = await start({ targets: [dead.url, target.url], limits });
+    for (let round = 0; round < 8; round++) expect(statusOf(await ask(getAndClose()))).toBe(200);
+    expect(proxy.counters().retries).toBe(2);
+    await sleep(500);
+    for (let round = 0; round < 8; round++) expect(statusOf(await ask(getAndClose()))).toBe(200);
+    expect(proxy.counters().retries).toBe(4);
+  });
+
   test('all targets refusing is 502, none at all is 503', async () => {
     const dead = await origin();
     await dead.close();

@@ -205,3 +205,15 @@ export async function connect(port: number, options: Partial<net.TcpNetConnectOp
 export const get = (path = '/', fields = ''): string => `GET ${path} HTTP/1.1\r\nHost: a.test\r\n${fields}\r\n`;
 export const getAndClose = (path = '/', fields = ''): string => get(path, `${fields}Connection: close\r\n`);
 export const statusOf = (response: string): number => Number(/^HTTP\/1\.1 (\d{3})/.exec(response)?.[1] ?? 0);
+
+/** A target that answers with its name. */
+export const named = (name: string): Promise<Origin> =>
+  origin((_, peer) => void peer.write(`HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`));
+export const bodyOf = (response: string): string => response.slice(response.indexOf('\r\n\r\n') + 4);
+
+export async function freePort(): Promise<number> {
+  const target = await origin();
+  await target.close();
+  await sleep(1);
+  return target.port;
+}

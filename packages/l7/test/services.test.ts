@@ -199,6 +199,15 @@ describe('logs', () => {
     });
   });
 
+  test('tell once of an exchange that was cut off, with what was done and why', async () => {
+    const records: AccessRecord[] = [];
+    const target = await origin((_, peer) => void peer.socket.end('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort'));
+    const { ask } = await start({ targets: [target.url], accessLog: (record) => void records.push(record) });
+    await ask(get());
+    await sleep(20);
+    expect(records.map(({ status, failure }) => [status, failure])).toEqual([[200, 'response-truncated']]);
+  });
+
   test('are written in batches, one line each, whatever the client sends', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'clb-log-'));
     onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,6 +1,6 @@
 // A terminating UDP listener: one socket towards the target for each client address and port, closed after 300 s of silence (E2).
 import dgram from 'node:dgram';
-import type { CompiledImage, CompiledListener } from '../image.ts';
+import type { CompiledImage, CompiledListener, Prepared } from '../image.ts';
 import type { Target } from '../upstream.ts';
 import type { Timed } from '../wheel.ts';
 import { proxyHeader } from './proxy-protocol.ts';
@@ -33,29 +33,36 @@ export class UdpRelays {
     this.#reusePort = reusePort;
   }
 
-  async apply(image: CompiledImage): Promise<void> {
+  /** Binds what the image adds. Its commit closes what the image drops. */
+  async prepare(image: CompiledImage): Promise<Prepared> {
     const wanted = new Map<string, { vip: string; listener: CompiledListener }>();
     for (const listener of image.listeners) {
       if (listener.protocol !== 'udp') continue;
       for (const vip of listener.vips) wanted.set(`${vip} ${listener.port}`, { vip, listener });
     }
     const added = new Map<string, Open>();
+    const abort = (): void => {
+      for (const open of added.values()) closeOpen(open);
+    };
     try {
       for (const [key, { vip, listener }] of wanted) {
         if (!this.#open.has(key)) added.set(key, await this.#bind(vip, listener));
       }
     } catch (error) {
-      for (const open of added.values()) closeOpen(open);
+      abort();
       throw error;
     }
-    for (const [key, open] of added) this.#open.set(key, open);
-    for (const [key, open] of this.#open) {
-      const row = wanted.get(key);
-      if (row === undefined) {
-        closeOpen(open);
-        this.#open.delete(key);
-      } else open.listener = row.listener;
-    }
+    const commit = (): void => {
+      for (const [key, open] of added) this.#open.set(key, open);
+      for (const [key, open] of this.#open) {
+        const row = wanted.get(key);
+        if (row === undefined) {
+          closeOpen(open);
+          this.#open.delete(key);
+        } else open.listener = row.listener;
+      }
+    };
+    return { commit, abort };
   }
 
   async #bind(vip: string, listener: CompiledListener): Promise<Open> {
