@@ -6,10 +6,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assert, test } from 'vitest';
 import { needsUserNamespace, whyNoNamespaces, wrapForNamespaces } from '../tools/testkit/index.ts';
-
-interface JsonResult {
-  testResults: { message: string; assertionResults: { title: string; status: string; failureMessages: string[] }[] }[];
-}
+import type { ChildResult } from './child-reporter.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
@@ -29,38 +26,52 @@ export async function inNamespaces(file: string, define: () => void): Promise<vo
 async function reportFromUserNamespace(file: string): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'openclb-e2e-'));
   const output = join(directory, 'result.json');
-  const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
-  const words = ['run', '--project', 'e2e', '--reporter', 'json', '--outputFile', output, file];
-  const { argv, env } = wrapForNamespaces([process.execPath, vitest, ...words]);
-  const [command = '', ...rest] = argv;
-  const log = await new Promise<string>((resolve) => {
-    const child = spawn(command, rest, {
-      cwd: ROOT,
-      env: { ...env, VITEST: undefined, CI: undefined },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    let text = '';
-    child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    child.on('close', () => resolve(text));
-  });
-  let result: JsonResult | undefined;
-  try {
-    result = JSON.parse(readFileSync(output, 'utf8')) as JsonResult;
-  } catch {
-    // Reported below: the run has left no result.
-  }
+  const log = await runInUserNamespace(file, output);
+  const result = readResult(output);
   rmSync(directory, { recursive: true, force: true });
-  const tests = result?.testResults.flatMap(({ assertionResults }) => assertionResults) ?? [];
-  if (tests.length === 0) {
+  const tests = result?.tests ?? [];
+  if (tests.length === 0 || result?.errors.length) {
     test(`${basename(file)} runs inside a user namespace`, () =>
-      assert.fail(result?.testResults[0]?.message || log.slice(-4000)));
+      assert.fail(result?.errors.join('\n') || log.slice(-4000)));
   }
-  for (const { title, status, failureMessages } of tests) {
+  for (const { title, state, note } of tests) {
     test(`${title}`, (context) => {
-      if (status !== 'passed' && status !== 'failed')
-        context.skip(failureMessages.join('\n') || `${status} inside the user namespace`);
-      assert.equal(status, 'passed', failureMessages.join('\n'));
+      context.skip(state !== 'passed' && state !== 'failed', note || `${state} inside the user namespace`);
+      assert.equal(state, 'passed', note);
     });
+  }
+}
+
+/** Runs vitest on the file in a user namespace; returns what it printed. */
+function runInUserNamespace(file: string, output: string): Promise<string> {
+  const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
+  const reporter = join(ROOT, 'e2e/child-reporter.ts');
+  const { argv, env } = wrapForNamespaces([
+    process.execPath,
+    vitest,
+    'run',
+    '--project',
+    'e2e',
+    '--reporter',
+    reporter,
+    file,
+  ]);
+  const [command = '', ...words] = argv;
+  const child = spawn(command, words, {
+    cwd: ROOT,
+    env: { ...env, VITEST: undefined, CI: undefined, OPENCLB_CHILD_RESULT: output },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let text = '';
+  child.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  return new Promise((resolve) => child.on('close', () => resolve(text)));
+}
+
+function readResult(file: string): ChildResult | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as ChildResult;
+  } catch {
+    return undefined;
   }
 }

@@ -1,9 +1,9 @@
 // Records frames of devices in other namespaces from within this process: no child, no race at start or stop, nothing to install.
 // What is recorded can be parsed at once and is written as pcap (RFC draft-ietf-opsawg-pcap) for tcpdump and tshark.
 import { spawnSync } from 'node:child_process';
-import { closeSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openTap, readTap } from './kernel.ts';
+import { openTap } from './kernel.ts';
 import { within } from './network.ts';
 import type { Network } from './network.ts';
 import { parseFrame } from './parse.ts';
@@ -16,7 +16,7 @@ const FRAMES_MAX = 200_000;
 export interface Captured {
   atMs: number;
   bytes: Buffer;
-  frame: Frame;
+  readonly frame: Frame;
 }
 
 export interface Capture {
@@ -28,17 +28,15 @@ export interface Capture {
 }
 
 export function startCapture(network: Network, namespace: string, device: string, name: string): Capture {
-  const fd = within(network, namespace, () => openTap(device));
+  const tap = within(network, namespace, () => openTap(device));
   const file = join(network.directory, `${name}.pcap`);
-  const buffer = Buffer.alloc(SNAP_BYTES);
   const captured: Captured[] = [];
   let isOpen = true;
-  const drain = (): void => {
-    for (let bytes = readTap(fd, buffer); bytes > 0 && captured.length < FRAMES_MAX; bytes = readTap(fd, buffer)) {
-      const copy = Buffer.from(buffer.subarray(0, bytes));
-      captured.push({ atMs: Date.now(), bytes: copy, frame: parseFrame(copy) });
-    }
-  };
+  const drain = (): void =>
+    tap.drain((frame, atMs) => {
+      if (captured.length >= FRAMES_MAX) return;
+      captured.push(recorded(atMs, Buffer.from(frame)));
+    });
   const timer = setInterval(drain, DRAIN_EVERY_MS);
   const frames = (): Captured[] => {
     if (isOpen) drain();
@@ -49,11 +47,24 @@ export function startCapture(network: Network, namespace: string, device: string
     if (!isOpen) return all;
     isOpen = false;
     clearInterval(timer);
-    closeSync(fd);
+    const { lost } = tap.close();
     writeFileSync(file, pcap(all));
+    if (lost > 0) throw new Error(`the capture ${name} lost ${lost} frames, so it proves nothing`);
     return all;
   };
   return { frames, stop, file };
+}
+
+/** Parsed when somebody asks: while frames come in, there is no time for it. */
+function recorded(atMs: number, bytes: Buffer): Captured {
+  let parsed: Frame | undefined;
+  return {
+    atMs,
+    bytes,
+    get frame() {
+      return (parsed ??= parseFrame(bytes));
+    },
+  };
 }
 
 /** Classic little-endian pcap, link type Ethernet. */
@@ -67,7 +78,7 @@ export function pcap(frames: readonly Pick<Captured, 'atMs' | 'bytes'>[]): Buffe
   const records = frames.flatMap(({ atMs, bytes }) => {
     const record = Buffer.alloc(16);
     record.writeUInt32LE(Math.floor(atMs / 1000), 0);
-    record.writeUInt32LE((atMs % 1000) * 1000, 4);
+    record.writeUInt32LE(Math.floor((atMs % 1000) * 1000), 4);
     record.writeUInt32LE(bytes.length, 8);
     record.writeUInt32LE(bytes.length, 12);
     return [record, bytes];

@@ -11,9 +11,6 @@ const AF_PACKET = 17;
 const SOCK_DGRAM = 2;
 const SOCK_RAW_NONBLOCK = 3 | 0o4000;
 const ETH_P_ALL_BE = 0x0300;
-const SOL_SOCKET = 1;
-const SO_RCVBUF = 8;
-const SO_RCVBUFFORCE = 33;
 const IFREQ_BYTES = 40;
 /** ETHTOOL_STXCSUM, STSO, SGSO, SGRO: with these off every frame on the wire is whole and carries true checksums. */
 const OFFLOADS_OFF = [0x17, 0x1f, 0x24, 0x2c];
@@ -23,7 +20,9 @@ interface Libc {
   socket(family: number, kind: number, protocol: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   bind(fd: number, address: Uint8Array, bytes: number): number;
-  recv(fd: number, buffer: Uint8Array, bytes: number, flags: number): number;
+  mmap(at: null, bytes: number, protection: number, flags: number, fd: number, offset: number): unknown;
+  munmap(at: unknown, bytes: number): number;
+  getsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: Uint8Array): number;
   setsockopt(fd: number, level: number, name: number, value: Uint8Array, bytes: number): number;
 }
 
@@ -37,7 +36,9 @@ function libc(): Libc {
     socket: library.func('int socket(int, int, int)'),
     ioctl: library.func('int ioctl(int, ulong, void *)'),
     bind: library.func('int bind(int, void *, uint)'),
-    recv: library.func('long recv(int, void *, ulong, int)'),
+    mmap: library.func('void *mmap(void *, size_t, int, int, int, long)'),
+    getsockopt: library.func('int getsockopt(int, int, int, void *, void *)'),
+    munmap: library.func('int munmap(void *, size_t)'),
     setsockopt: library.func('int setsockopt(int, int, int, void *, uint)'),
   } as unknown as Libc;
   return loaded;
@@ -87,13 +88,36 @@ export function offloadsOff(device: string): void {
   }
 }
 
-/** A raw socket that sees every frame of one device of the current namespace, both directions, without blocking. */
-export function openTap(device: string): number {
+/** Frames of a tap lie in a ring that the kernel fills: a socket buffer would lose them, because users may not enlarge it. */
+const SLOT_BYTES = 2048;
+const BLOCK_BYTES = 1 << 16;
+const RING_BYTES = 32 << 20;
+const SLOTS = RING_BYTES / SLOT_BYTES;
+const SOL_PACKET = 263;
+const PACKET_RX_RING = 5;
+const PACKET_STATISTICS = 6;
+const PACKET_VERSION = 10;
+const TPACKET_V2 = 1;
+const PROT_READ_WRITE = 3;
+const MAP_SHARED = 1;
+const STATUS_USER = 1;
+/** tpacket2_hdr: where the status, the captured length, the start of the frame and the time lie. */
+const HEADER = { status: 0, captured: 8, mac: 12, seconds: 16, nanoseconds: 20 } as const;
+
+export interface Tap {
+  /** The frames that came since the last call, oldest first; each is valid during the callback only. */
+  drain(take: (frame: Buffer, atMs: number) => void): void;
+  /** Frames that found the ring full; what was captured is then no proof of anything. */
+  close(): { lost: number };
+}
+
+/** Sees every frame of one device of the current namespace, both directions (packet(7), TPACKET_V2). */
+export function openTap(device: string): Tap {
   const fd = check(libc().socket(AF_PACKET, SOCK_RAW_NONBLOCK, 0), 'capture socket');
-  const room = Buffer.alloc(4);
-  room.writeInt32LE(16 << 20, 0);
-  if (libc().setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, room, 4) < 0)
-    libc().setsockopt(fd, SOL_SOCKET, SO_RCVBUF, room, 4);
+  option(fd, PACKET_VERSION, [TPACKET_V2]);
+  option(fd, PACKET_RX_RING, [BLOCK_BYTES, RING_BYTES / BLOCK_BYTES, SLOT_BYTES, SLOTS]);
+  const at = libc().mmap(null, RING_BYTES, PROT_READ_WRITE, MAP_SHARED, fd, 0);
+  const ring = Buffer.from(koffi.view(at, RING_BYTES));
   const request = interfaceRequest(device);
   check(libc().ioctl(fd, SIOCGIFINDEX, request), `index of ${device}`);
   const address = Buffer.alloc(20);
@@ -101,11 +125,33 @@ export function openTap(device: string): number {
   address.writeUInt16LE(ETH_P_ALL_BE, 2);
   address.writeInt32LE(request.readInt32LE(16), 4);
   check(libc().bind(fd, address, address.length), `capture on ${device}`);
-  return fd;
+  let slot = 0;
+  return {
+    drain(take) {
+      for (let left = SLOTS; left > 0; left--) {
+        const header = slot * SLOT_BYTES;
+        if ((ring.readUInt32LE(header + HEADER.status) & STATUS_USER) === 0) return;
+        const start = header + ring.readUInt16LE(header + HEADER.mac);
+        const seconds = ring.readUInt32LE(header + HEADER.seconds);
+        const atMs = seconds * 1000 + ring.readUInt32LE(header + HEADER.nanoseconds) / 1e6;
+        take(ring.subarray(start, start + ring.readUInt32LE(header + HEADER.captured)), atMs);
+        ring.writeUInt32LE(0, header + HEADER.status);
+        slot = (slot + 1) % SLOTS;
+      }
+    },
+    close() {
+      const statistics = Buffer.alloc(8);
+      const bytes = Buffer.from(Uint32Array.of(statistics.length).buffer);
+      check(libc().getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, statistics, bytes), 'packet statistics');
+      closeSync(fd);
+      check(libc().munmap(at, RING_BYTES), 'unmap the ring');
+      return { lost: statistics.readUInt32LE(4) };
+    },
+  };
 }
 
-/** The next frame waiting in the tap, or 0 bytes. */
-export function readTap(fd: number, into: Uint8Array): number {
-  const bytes = libc().recv(fd, into, into.length, 0);
-  return bytes > 0 ? Number(bytes) : 0;
+function option(fd: number, name: number, values: readonly number[]): void {
+  const bytes = Buffer.alloc(values.length * 4);
+  values.forEach((value, index) => bytes.writeUInt32LE(value, index * 4));
+  check(libc().setsockopt(fd, SOL_PACKET, name, bytes, bytes.length), `packet socket option ${name}`);
 }
