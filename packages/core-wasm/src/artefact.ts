@@ -1,5 +1,4 @@
-// Reads a wasm artefact from the package's own files. The only file here that needs Node, so it is imported when it is needed.
-import { promises } from 'node:fs';
+// Reads a wasm artefact from the package's own files, in Node. No `node:` import stands here: bundles for browsers would choke on it.
 import type { Artefact } from './core.ts';
 
 const FILES: Readonly<Record<Artefact, string>> = {
@@ -9,9 +8,13 @@ const FILES: Readonly<Record<Artefact, string>> = {
   trace: 'core.trace.wasm',
 };
 
+interface FileSystem {
+  readonly promises: { readFile(file: URL): Promise<Uint8Array<ArrayBuffer>> };
+}
+
 const loaded = new Map<Artefact, Promise<WebAssembly.Module>>();
 
-/** The compiled artefact; compiled once a thread. */
+/** The compiled artefact; compiled once a thread. Rejects outside Node, where the caller brings the module. */
 export function loadArtefact(artefact: Artefact): Promise<WebAssembly.Module> {
   let module = loaded.get(artefact);
   if (module === undefined) {
@@ -22,8 +25,15 @@ export function loadArtefact(artefact: Artefact): Promise<WebAssembly.Module> {
 }
 
 async function compile(artefact: Artefact): Promise<WebAssembly.Module> {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: string): FileSystem | undefined } };
+  const files = process?.getBuiltinModule?.('node:fs');
+  if (files === undefined) {
+    throw new Error(
+      `Only Node reads ${FILES[artefact]} by itself: fetch @openclb/core-wasm/${FILES[artefact]}, compile it and hand it over as \`module\``,
+    );
+  }
   const url = new URL(FILES[artefact], import.meta.resolve('@openclb/core-wasm/core.wasm'));
-  const bytes = await promises.readFile(url).catch((error: unknown) => {
+  const bytes = await files.promises.readFile(url).catch((error: unknown) => {
     throw new Error(`The packet core ${FILES[artefact]} is not built: run npm run build`, { cause: error });
   });
   return WebAssembly.compile(bytes);

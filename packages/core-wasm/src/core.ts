@@ -19,6 +19,7 @@
 //                 (complete IP packets, such as held ones and probes: `emit` looks up the next hop and adds the link header)
 // A memory is never grown, so views stay valid for the life of the process.
 import { LAYOUT_HASH, PacketRecord, WorkerState, limits, reasonEnum } from '../layout/index.ts';
+import { loadArtefact } from './artefact.ts';
 import { buildProbe, type ProbePacket } from './probe.ts';
 import type { LinearMemory, MemoryPlan, WorkerPlan } from './plan.ts';
 
@@ -61,8 +62,7 @@ export class Core {
 
   /** Instantiates the artefact on the memory and points it at its worker's regions. */
   static async open(options: CoreOptions): Promise<Core> {
-    const module = (options.module ??
-      (await (await import('./artefact.ts')).loadArtefact(options.artefact))) as WebAssembly.Module;
+    const module = (options.module ?? (await loadArtefact(options.artefact))) as WebAssembly.Module;
     const memory = options.memory as WebAssembly.Memory;
     const abort = (_message: number, _file: number, line: number, column: number): never => {
       throw new Error(`The packet core failed an assertion at line ${line}, column ${column}`);

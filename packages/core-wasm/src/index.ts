@@ -9,10 +9,34 @@ export {
   type EndpointEntry,
   type EndpointTables,
 } from './endpoint.ts';
+export { dissect, type DissectOptions, type DissectedField, type DissectedLayer, type Dissection } from './dissect.ts';
 export { explain, type ExplainNames, type ExplainedStep, type Explanation } from './explain.ts';
 export { hashText, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
 export { ImageWriter, type DirectorTables, type GroupInput, type ListenerInput, type TargetInput } from './image.ts';
 export { NextHopTable, type AddressLike, type PortSettings } from './next-hop.ts';
+export {
+  CaptureError,
+  LinkType,
+  formatOf,
+  pcapHeader,
+  pcapRecord,
+  pcapngHeader,
+  pcapngInterface,
+  pcapngPacket,
+  readCapture,
+  summarizeCapture,
+  writePcap,
+  writePcapng,
+  type CaptureInterface,
+  type CaptureLimits,
+  type CaptureSummary,
+  type CapturedFrame,
+  type FrameToWrite,
+  type InterfaceToWrite,
+  type PcapOptions,
+  type PcapngOptions,
+  type SectionOptions,
+} from './pcap.ts';
 export {
   allocate,
   planMemory,
@@ -27,7 +51,9 @@ export { buildProbe, type ProbePacket } from './probe.ts';
 export {
   PacketError,
   createCore,
+  type CreateOptions,
   type Ends,
+  type ParseVerdict,
   type ParsedPacket,
   type StandaloneCore,
   type Tunnel,

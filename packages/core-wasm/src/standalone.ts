@@ -1,10 +1,14 @@
 // The core as a library: parse, checksum, rewrite, encapsulate, decapsulate, Maglev. Runs in Node and in browsers, reads no file, has no
 // tables. Bytes in, bytes out; what is returned is a copy.
+import { coreBase64 } from '#embedded';
 import { Encapsulation, PacketFlag, PacketRecord, limits, nameOf, reasonEnum } from '../layout/index.ts';
 import { formatAddress, isMapped, parseAddress } from './address.ts';
+import { loadArtefact } from './artefact.ts';
 import { Core } from './core.ts';
+import { type DissectOptions, type Dissection, dissect } from './dissect.ts';
 import { type MaglevMember, maglev, sortedById } from './hash.ts';
-import { allocate, planMemory } from './plan.ts';
+import { LinkType } from './pcap/types.ts';
+import { type LinearMemory, allocate, planMemory } from './plan.ts';
 
 export interface ParsedPacket {
   readonly family: 4 | 6;
@@ -23,13 +27,15 @@ export interface ParsedPacket {
   readonly payload: Uint8Array;
 }
 
-/** A packet that the core refuses; `code` is the name of the drop reason. */
+/** A packet that the core refuses; `code` is the name of the drop reason, `meaning` its sentence. */
 export class PacketError extends Error {
   readonly code: string;
+  readonly meaning: string;
   constructor(code: string, meaning: string) {
     super(`${code}: ${meaning}`);
     this.name = 'PacketError';
     this.code = code;
+    this.meaning = meaning;
   }
 }
 
@@ -45,20 +51,61 @@ export interface Ends {
   readonly destinationPort?: number;
 }
 
+export interface CreateOptions {
+  /** A WebAssembly.Module of the core, or the bytes of core.wasm (of core.shared.wasm with `shared`). The embedded one when absent. */
+  readonly module?: object;
+  /** Puts the core's memory into a SharedArrayBuffer. Outside Node `module` must be there too. False by default. */
+  readonly shared?: boolean;
+}
+
+/** What the walk of a director says of a frame before it asks any table. */
+export interface ParseVerdict {
+  readonly isAccepted: boolean;
+  /** `None`, or the name of a drop reason. */
+  readonly code: string;
+  readonly meaning: string;
+}
+
 export interface StandaloneCore {
-  /** Reads a frame; `layer` 2 (default) begins with an Ethernet header, 3 with the IP header. Throws a PacketError. */
+  /** The memory of this instance; a SharedArrayBuffer only when it was asked for. */
+  readonly memory: LinearMemory;
+  /**
+   * Reads a frame of at most 2,048 bytes; `layer` 2 (default) begins with an Ethernet header, 3 with the IP header (RFC 791, RFC 8200).
+   * Throws a PacketError: TooShort, BadHeader, BadChecksum (IPv4 header), NotIp, Fragment, ExtensionHeaders, BadTcp, ZeroChecksum,
+   * Protocol. Throws a RangeError for a longer frame. Transport checksums are not looked at.
+   */
   parse(frame: Uint8Array, layer?: 2 | 3): ParsedPacket;
-  /** Internet checksum (RFC 1071). */
+  /**
+   * Every header as fields with offset, value, meaning and problem, and what `parse` says of the frame. Never throws, whatever the bytes.
+   * The list is read by code of its own, so list and verdict check each other.
+   */
+  dissect(frame: Uint8Array, options?: DissectOptions): Dissection & { readonly verdict: ParseVerdict };
+  /**
+   * Internet checksum (RFC 1071) of at most 2,048 bytes, in host order; over bytes that hold a right checksum it is 0. Throws a
+   * RangeError for more bytes.
+   */
   checksum(bytes: Uint8Array): number;
-  /** An IP packet with other addresses and ports, every checksum updated (RFC 1624). */
+  /**
+   * An IP packet with other addresses and ports, every checksum updated in place of being computed afresh (RFC 1624), so a wrong one
+   * stays wrong. What `ends` leaves out stays. Throws a PacketError like `parse`, a RangeError when the family changes (RFC 7915 does that).
+   */
   rewrite(packet: Uint8Array, ends: Ends): Uint8Array;
-  /** An IP packet inside GRE with a key (RFC 2890). */
+  /**
+   * An IP packet inside GRE with a key of 32 bits (RFC 2784, RFC 2890): 28 bytes longer over IPv4, 48 over IPv6. Hop limit 64, DSCP and
+   * ECN copied (RFC 6040), DF set. Throws a PacketError like `parse`, NoHeadroom when the result passes the chunk of 2,048 bytes.
+   */
   encapsulateGre(packet: Uint8Array, tunnel: Tunnel & { readonly key: number }): Uint8Array;
-  /** An IP packet inside IP (RFC 2003). */
+  /** An IP packet inside IP (RFC 2003, RFC 2473, RFC 4213): 20 bytes longer over IPv4, 40 over IPv6. Errors as of encapsulateGre. */
   encapsulateIpip(packet: Uint8Array, tunnel: Tunnel): Uint8Array;
-  /** The packet inside GRE with a key or inside IP. Key 0 for the latter. */
+  /**
+   * The packet inside GRE (with or without key; key 0 then) or inside IP (key 0). Throws a PacketError like `parse`, of the outer and
+   * of the inner packet; BadTunnel for other GRE options or payloads, NestedTunnel for a tunnel inside the tunnel.
+   */
   decapsulate(packet: Uint8Array): Tunnel & { readonly key: number; readonly packet: Uint8Array };
-  /** Consistent choice: slot → member. The order of the list does not matter. */
+  /**
+   * Consistent choice (Maglev, NSDI 2016): any 32-bit hash → member, undefined when no member has a weight. The order of the list does
+   * not matter, the ids do. `slots` (4,093) is lowered to a prime. Throws a RangeError for more than 65,534 members.
+   */
   maglev<M extends MaglevMember>(members: readonly M[], slots?: number): (hash: number) => M | undefined;
 }
 
@@ -67,10 +114,16 @@ const SLOTS_DEFAULT = 4093;
 const TUNNELS: readonly number[] = [4, 41, 47];
 const { at } = PacketRecord;
 
-/** An instance of its own, about a megabyte of memory. */
-export async function createCore(): Promise<StandaloneCore> {
-  const { coreBase64 } = await import('#embedded');
-  const module = await WebAssembly.compile(Uint8Array.from(atob(coreBase64), (char) => char.charCodeAt(0)));
+let embedded: Promise<WebAssembly.Module> | undefined;
+
+/**
+ * An instance of its own, about a megabyte of memory, without a file or a server: the wasm is part of this package's JavaScript and
+ * compiled once a thread. Rejects with a CompileError where a content security policy lacks 'wasm-unsafe-eval', or bytes are no wasm;
+ * with an Error when `module` was built for another version of this package.
+ */
+export async function createCore(options: CreateOptions = {}): Promise<StandaloneCore> {
+  const module = await moduleOf(options);
+  const isShared = options.shared === true;
   const one = {
     listeners: 1,
     targets: 1,
@@ -84,16 +137,28 @@ export async function createCore(): Promise<StandaloneCore> {
     injectChunks: 1,
   };
   const plan = planMemory(one);
-  const core = await Core.open({ memory: allocate(plan, 'plain'), plan, worker: 0, artefact: 'plain', module });
+  const memory = allocate(plan, isShared ? 'shared' : 'plain');
+  const core = await Core.open({ memory, plan, worker: 0, artefact: isShared ? 'shared' : 'plain', module });
   return new Standalone(core);
 }
 
+function moduleOf(options: CreateOptions): Promise<WebAssembly.Module> | WebAssembly.Module {
+  const { module } = options;
+  if (module instanceof WebAssembly.Module) return module;
+  if (module !== undefined) return WebAssembly.compile(module as BufferSource);
+  if (options.shared === true) return loadArtefact('shared');
+  embedded ??= WebAssembly.compile(Uint8Array.from(atob(coreBase64()), (char) => char.charCodeAt(0)));
+  return embedded;
+}
+
 class Standalone implements StandaloneCore {
+  readonly memory: LinearMemory;
   private readonly core: Core;
   private readonly record: number;
 
   constructor(core: Core) {
     this.core = core;
+    this.memory = core.memory;
     this.record = core.record(0);
   }
 
@@ -111,6 +176,27 @@ class Standalone implements StandaloneCore {
       packet,
       payload: packet.subarray(this.half('payload') - this.half('l3')),
     };
+  }
+
+  dissect(frame: Uint8Array, options: DissectOptions = {}): Dissection & { readonly verdict: ParseVerdict } {
+    const dissection = dissect(frame, options);
+    const isEthernet = (options.linkType ?? LinkType.Ethernet) === LinkType.Ethernet;
+    // Link headers that no port of a balancer has: the verdict is about the packet behind them.
+    const first = dissection.layers.find((layer) => layer.protocol === 'ipv4' || layer.protocol === 'ipv6');
+    const seen = isEthernet ? frame : frame.subarray(first?.offset ?? 0);
+    return { ...dissection, verdict: this.verdict(seen, isEthernet ? 2 : 3) };
+  }
+
+  private verdict(frame: Uint8Array, layer: 2 | 3): ParseVerdict {
+    if (frame.length > limits.CHUNK_BYTES)
+      return { isAccepted: false, code: 'TooBig', meaning: `A frame may have ${limits.CHUNK_BYTES} bytes.` };
+    try {
+      this.load(frame, layer);
+      return { isAccepted: true, code: 'None', meaning: 'Well-formed: a walk would go on with it.' };
+    } catch (error) {
+      if (!(error instanceof PacketError)) throw error;
+      return { isAccepted: false, code: error.code, meaning: error.meaning };
+    }
   }
 
   checksum(bytes: Uint8Array): number {
