@@ -60,7 +60,8 @@ function note(exchange: Exchange, head: Head): void {
   exchange.listener = downstream.listener;
   exchange.method = head.method;
   exchange.minor = head.minor;
-  exchange.host = head.hostAt < 0 ? '' : head.value(head.hostAt);
+  const needsHost = exchange.listener?.routes.single === null || proxy.accessLog !== null || proxy.filters.length > 0;
+  exchange.host = needsHost && head.hostAt >= 0 ? head.value(head.hostAt) : '';
   exchange.keepsAlive = head.minor === 1 ? !head.isClose : head.isKeepAlive && !head.isClose;
   exchange.requestBytes = head.end - head.start;
   exchange.contentLength = head.contentLength;

@@ -86,6 +86,8 @@ export class RouteTable<R extends RouteRule> {
   readonly #prefixes = new Map<string, PathTable<R>>();
   readonly #regexes: { pattern: RegExp; paths: PathTable<R> }[] = [];
   #fallback: PathTable<R> | null = null;
+  /** The only rule there is takes every host and every path. */
+  readonly single: R | null;
   readonly #cache = new Map<string, PathTable<R> | null>();
 
   constructor(rules: readonly R[]) {
@@ -104,6 +106,7 @@ export class RouteTable<R extends RouteRule> {
     }
     this.#fallback = fallback ?? tables.get('') ?? null;
     for (const paths of tables.values()) paths.seal();
+    this.single = tables.size === 1 ? (this.#fallback?.only ?? null) : null;
   }
 
   #addDomain(domain: string, paths: PathTable<R>): void {

@@ -36,6 +36,8 @@ export interface Downstream {
   readonly scheme: 'http' | 'https';
   /** `X-Real-IP`, `X-Client-Proto` and `X-Forwarded-Proto` lines of this client. */
   readonly identityFields: string;
+  /** The same with X-Forwarded-For and the empty line: how nearly every request ends. */
+  readonly identityTail: string;
   /** The listener as the newest image has it; null when it is gone. */
   readonly listener: CompiledListener | null;
   readonly canKeepAlive: boolean;

@@ -101,6 +101,7 @@ export class UpstreamConnection implements Timed {
       },
     });
     this.socket.on('connect', () => {
+      if (this.isClosed) return;
       this.isConnected = true;
       pool.events.connected(this);
     });

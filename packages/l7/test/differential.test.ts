@@ -3,7 +3,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { Body, Framing } from '../src/codec/body.ts';
-import { checkRequest, Head, parseRequest } from '../src/codec/h1.ts';
+import { checkRequest, Head, parseRequest, parseResponse } from '../src/codec/h1.ts';
 import { admit } from '../src/phase/admit.ts';
 import { Exchange, type Downstream, type ProxyContext } from '../src/state.ts';
 
@@ -191,5 +191,63 @@ test('any bytes whatever give a verdict and no exception, whole and byte by byte
     while (part === 0 && at < bytes.length) part = parseRequest(head, bytes, 0, ++at, 16_384);
     // Which of two errors is met first may differ; what is let through may not.
     expect(part < 0 ? -1 : part).toBe(whole < 0 ? -1 : whole);
+  }
+});
+
+const RESPONSES = [
+  'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello',
+  'HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n',
+  'HTTP/1.0 404 Not Found\r\nConnection: close\r\n\r\n',
+  'HTTP/1.1 304\r\nETag: "x"\r\nContent-Length: 10\r\n\r\n',
+  'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
+];
+
+test('any bytes of a target give a verdict and no exception, whole and byte by byte alike', () => {
+  const next = random(11);
+  const head = new Head();
+  let good = 0;
+  for (let round = 0; round < 20_000; round++) {
+    const bytes = Buffer.from(mutate(RESPONSES[next(RESPONSES.length)]!, next), 'latin1');
+    const whole = parseResponse(head, bytes, 0, bytes.length);
+    if (whole > 0) good++;
+    let at = 0;
+    let part = 0;
+    while (part === 0 && at < bytes.length) part = parseResponse(head, bytes, 0, ++at);
+    expect(part < 0 ? -1 : part).toBe(whole < 0 ? -1 : whole);
+  }
+  expect(good).toBeGreaterThan(2000);
+});
+
+test('a body is cut alike whole and in pieces of any size, and what is forwarded is a body again', () => {
+  const next = random(13);
+  for (let round = 0; round < 3000; round++) {
+    const text = mutate('5;a=b\r\nhello\r\nA\r\n0123456789\r\n0\r\nX-T: 1\r\n\r\nrest', next);
+    const bytes = Buffer.from(text, 'latin1');
+    const run = (size: (left: number) => number): string => {
+      const body = new Body();
+      body.begin(Framing.Chunked, 0);
+      body.keepsTrailers = true;
+      let out = '';
+      for (let at = 0; at < bytes.length && !body.isDone;) {
+        const end = Math.min(bytes.length, at + size(bytes.length - at));
+        const after = body.consume(bytes, at, end);
+        if (after < 0) return 'refused';
+        for (let index = 0; index < body.used; index += 2) {
+          out += bytes.toString('latin1', body.pieces[index], body.pieces[index + 1]);
+        }
+        out += body.tail;
+        at = after;
+      }
+      return body.isDone ? out : 'unfinished';
+    };
+    const whole = run((left) => left);
+    expect(run(() => 1)).toBe(whole);
+    expect(run(() => 1 + next(7))).toBe(whole);
+    if (whole === 'refused' || whole === 'unfinished') continue;
+    const again = new Body();
+    again.begin(Framing.Chunked, 0);
+    const forwarded = Buffer.from(whole, 'latin1');
+    expect(again.consume(forwarded, 0, forwarded.length)).toBe(forwarded.length);
+    expect(again.isDone).toBe(true);
   }
 });

@@ -1,6 +1,7 @@
 // HTTPS listeners: certificate by SNI, bodies through TLS, what is no TLS, handshakes that go nowhere.
 import tls from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { imageOf } from '../src/simple.ts';
 import { CERTIFICATES } from './certificates.ts';
 import { get, getAndClose, okOrigin, origin, Peer, start } from './kit.ts';
 
@@ -78,6 +79,31 @@ describe('TLS', () => {
     });
     expect(await ask(getAndClose())).toMatch(/^HTTP\/1\.1 400 .*plain-on-tls/s);
     expect(proxy.counters().failures['plain-on-tls']).toBe(1);
+  });
+
+  test('is taken off by a relay listener, whatever is inside', async () => {
+    const target = await origin();
+    const { proxy } = await start({ targets: [target.url], certificates });
+    const image = await imageOf({ listen: 0, targets: [target.url] });
+    const [listener] = image.listeners;
+    image.listeners = [
+      { ...listener!, protocol: 'tcp-ssl', certificates: ['a.test'], rules: [], group: image.groups[0]!.id },
+    ];
+    await proxy.apply(image);
+    const { peer, name } = await secure(proxy.addresses()[0]!.port, 'a.test');
+    expect(name).toBe('a.test');
+    peer.write('not http');
+    const far = await target.connection();
+    await far.has('not http');
+    far.write('nor is this');
+    await peer.has('nor is this');
+    peer.socket.end('bye');
+    await far.has('bye');
+    await far.ended();
+    far.write('late');
+    await peer.has('late');
+    far.socket.end();
+    await peer.ended();
   });
 
   test('ends a handshake that goes nowhere', async () => {

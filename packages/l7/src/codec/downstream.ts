@@ -25,6 +25,7 @@ export class Http1Downstream implements Downstream, Timed {
   readonly vip: string;
   readonly vport: number;
   readonly identityFields: string;
+  readonly identityTail: string;
   isInputEnded = false;
   deadline = Infinity;
   wheelTick = -1;
@@ -63,6 +64,7 @@ export class Http1Downstream implements Downstream, Timed {
     this.vip = accepted.vip;
     this.vport = accepted.vport;
     this.identityFields = identityFields(accepted.clientAddress, scheme);
+    this.identityTail = `${this.identityFields}X-Forwarded-For: ${accepted.clientAddress}\r\n\r\n`;
     this.#exchange = new Exchange(proxy, this);
     proxy.wheel.set(this, proxy.limits.headTimeoutMs);
     socket.on('data', (chunk: Buffer) => this.#data(chunk));

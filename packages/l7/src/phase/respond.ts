@@ -20,7 +20,23 @@ export function decideClosing(exchange: Exchange, status: number): void {
 /** Writes the final head with what of the body has come. Returns the offset after it, or one of `Bad` with nothing written. */
 export function respond(exchange: Exchange, head: Head, bytes: Buffer, at: number, end: number): number {
   decideClosing(exchange, head.status);
-  return respondWith(exchange, rewriteResponse(exchange, head), bytes, at, end);
+  const { responseBody } = exchange;
+  responseBody.clear();
+  if (
+    at === end ||
+    responseBody.isDone ||
+    responseBody.framing !== Framing.Length ||
+    end - head.start > JOINED_BYTES_MAX
+  ) {
+    return respondWith(exchange, rewriteResponse(exchange, head), bytes, at, end);
+  }
+  // The usual small response: head and body lie side by side and leave as one string.
+  const next = responseBody.consume(bytes, at, end);
+  const text = rewriteResponse(exchange, head, next);
+  exchange.isResponding = true;
+  exchange.responseBytes += text.length;
+  exchange.downstream.write(text);
+  return next;
 }
 
 export function respondWith(exchange: Exchange, headText: string, bytes: Buffer, at: number, end: number): number {

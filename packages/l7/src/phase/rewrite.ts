@@ -5,6 +5,8 @@ import { Field, type Head, STRIDE } from '../codec/h1.ts';
 import type { Exchange } from '../state.ts';
 import { reasonOf } from './fail.ts';
 
+const EMPTY_LINE = '\r\n';
+
 /** Fields that Connection cannot take away, because an attacker would use it to shed who he is. */
 const PROTECTED: ReadonlySet<string> = new Set(
   (
@@ -15,7 +17,6 @@ const PROTECTED: ReadonlySet<string> = new Set(
 
 /** The request head for the target, from raw ranges. Leaves `headText`. */
 export function rewriteRequest(exchange: Exchange, head: Head): void {
-  const { downstream } = exchange;
   let text = '';
   let run = head.start;
   if (exchange.isAbsolute || head.minor === 0) {
@@ -39,7 +40,14 @@ export function rewriteRequest(exchange: Exchange, head: Head): void {
   }
   text += head.text(run, head.end - 2);
   if (exchange.isAbsolute || head.hostAt < 0) text += `Host: ${hostFor(exchange)}\r\n`;
-  exchange.headText = `${text}${downstream.identityFields}X-Forwarded-For: ${forwardedFor}${downstream.clientAddress}\r\n${connectionFields(exchange)}\r\n`;
+  exchange.headText = text + identityOf(exchange, forwardedFor);
+}
+
+/** Identity, Connection and the empty line. */
+function identityOf(exchange: Exchange, forwardedFor: string): string {
+  const { downstream, readsTrailers, wantsUpgrade } = exchange;
+  if (forwardedFor === '' && !wantsUpgrade && !readsTrailers) return downstream.identityTail;
+  return `${downstream.identityFields}X-Forwarded-For: ${forwardedFor}${downstream.clientAddress}\r\n${connectionFields(exchange)}\r\n`;
 }
 
 function keepsInRequest(exchange: Exchange, head: Head, kind: number, at: number): boolean {
@@ -93,7 +101,7 @@ const REQUEST_HOP_FIELDS: ReadonlySet<string> = new Set(
 
 /** The request head for the target, from what the filters left. Framing is ours, whatever a filter wrote. */
 export function rewriteFiltered(exchange: Exchange): void {
-  const { downstream, filtered, requestBody } = exchange;
+  const { filtered, requestBody } = exchange;
   const { method, target, headers } = filtered!;
   let text = `${method} ${target} HTTP/1.1\r\nHost: ${hostFor(exchange)}\r\n`;
   let forwardedFor = '';
@@ -106,11 +114,14 @@ export function rewriteFiltered(exchange: Exchange): void {
   }
   if (requestBody.framing === Framing.Chunked) text += 'Transfer-Encoding: chunked\r\n';
   else if (requestBody.framing === Framing.Length) text += `Content-Length: ${exchange.contentLength}\r\n`;
-  exchange.headText = `${text}${downstream.identityFields}X-Forwarded-For: ${forwardedFor}${downstream.clientAddress}\r\n${connectionFields(exchange)}\r\n`;
+  exchange.headText = text + identityOf(exchange, forwardedFor);
 }
 
-/** The response head for the client, from raw ranges. */
-export function rewriteResponse(exchange: Exchange, head: Head): string {
+/**
+ * The response head for the client, from raw ranges. `end` may lie behind the head: bytes up to there are a body that leaves with it,
+ * in the same copy where nothing has to be put between the two.
+ */
+export function rewriteResponse(exchange: Exchange, head: Head, end = head.end): string {
   let text = '';
   let run = head.start;
   if (head.minor === 0) {
@@ -128,7 +139,10 @@ export function rewriteResponse(exchange: Exchange, head: Head): string {
       run = index + 1 < count ? fields[at + STRIDE + 1]! : head.end - 2;
     }
   }
-  return text + head.text(run, head.end - 2) + closingFields(exchange, head.status);
+  const closing = closingFields(exchange, head.status);
+  if (closing === EMPTY_LINE) return text + head.text(run, end);
+  text += head.text(run, head.end - 2) + closing;
+  return end === head.end ? text : text + head.text(head.end, end);
 }
 
 function keepsInResponse(head: Head, kind: number, at: number, dropsLength: boolean, dropsCoding: boolean): boolean {
@@ -153,10 +167,11 @@ function keepsInResponse(head: Head, kind: number, at: number, dropsLength: bool
 /** Framing and Connection of a response, and the empty line. */
 function closingFields(exchange: Exchange, status: number): string {
   let text = exchange.encodesChunks ? 'Transfer-Encoding: chunked\r\n' : '';
-  if (status === 101 || status === 426) text += 'Connection: Upgrade\r\n';
+  if (status === 101) text += 'Connection: Upgrade\r\n';
+  else if (status === 426) text += exchange.closesAfter ? 'Connection: Upgrade, close\r\n' : 'Connection: Upgrade\r\n';
   else if (exchange.closesAfter) text += 'Connection: close\r\n';
   else if (exchange.minor === 0) text += 'Connection: keep-alive\r\n';
-  return `${text}\r\n`;
+  return text === '' ? EMPTY_LINE : text + EMPTY_LINE;
 }
 
 const RESPONSE_HOP_FIELDS: ReadonlySet<string> = new Set(

@@ -9,7 +9,7 @@ export function route(exchange: Exchange, head: Head | null): FailureCode | null
   const { listener } = exchange;
   if (listener === null) return 'listener-gone';
   // Most domains have one rule `/`; then the path needs no look.
-  const rule = listener.routes.findByHost(exchange.host);
+  const rule = listener.routes.single ?? listener.routes.findByHost(exchange.host);
   if (rule !== null) {
     exchange.rule = rule;
     return null;
