@@ -86,7 +86,7 @@ export const NAT64_PEER_SESSIONS_MAX: u32 = 64;
 export const NAT64_EXPIRE_STEP: u32 = 1024;
 export const NAT64_FRAGMENT_SETS: u32 = 512;
 export const NAT64_HELD_MAX: u32 = 64;
-export const NAT64_HELD_BYTES: u32 = 68;
+export const NAT64_HELD_BYTES: u32 = 72;
 export const NAT64_UDP_MIN_MS: u32 = 120000;
 export const NAT64_UDP_MS: u32 = 300000;
 export const NAT64_TCP_TRANSITORY_MS: u32 = 240000;
@@ -96,7 +96,7 @@ export const NAT64_ICMP_MS: u32 = 60000;
 export const NAT64_FRAGMENT_MS: u32 = 2000;
 export const NAT64_BYTES: u32 = 512;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1401313398;
+export const LAYOUT_HASH: u32 = 1108579591;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -2354,10 +2354,16 @@ if (offsetof<Nat64Eam>() != 32) ERROR('Nat64Eam has another size');
 /** Tables and counters of a stateful translator (RFC 6146). */
 @unmanaged
 export class Nat64Tables {
-  /** Random key of the hashes: nobody outside can aim at a chain. */
+  /** Random keys of the multilinear hashes: nobody outside can aim at a chain. */
   key0: u64;
-  /** Second half. */
+  /** Second key. */
   key1: u64;
+  /** Third key. */
+  key2: u64;
+  /** Fourth key. */
+  key3: u64;
+  /** Fifth key. */
+  key4: u64;
   /** Packets translated. */
   translated: u64;
   /** ICMP errors generated. */
@@ -2410,8 +2416,10 @@ export class Nat64Tables {
   cursor: u32;
   /** Linear address of the Nat64Fragment rows. */
   fragments: u32;
-  /** Linear address of the Nat64HeldSyn rows. */
+  /** Linear address of the Nat64HeldSyn rows, NAT64_HELD_BYTES behind each. */
   held: u32;
+  /** Rows in use. */
+  heldUsed: u32;
   /** Linear address of the counters by Nat64Reason: u64 each. */
   reasons: u32;
   /** Lifetime of a UDP session. */
@@ -2424,7 +2432,7 @@ export class Nat64Tables {
   icmpMs: u32;
   /** Time of the call in hand. */
   nowMs: u32;
-  private padding0: u64;
+  private padding0: u32;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
@@ -2432,47 +2440,48 @@ export class Nat64Tables {
   private padding5: u64;
   private padding6: u64;
   private padding7: u64;
-  private padding8: u64;
-  private padding9: u64;
-  private padding10: u64;
   @inline static at(address: usize): Nat64Tables { return changetype<Nat64Tables>(address); }
 }
 export const NAT64_TABLES_BYTES: u32 = 256;
 if (offsetof<Nat64Tables>('key0') != 0) ERROR('Nat64Tables.key0 has moved');
 if (offsetof<Nat64Tables>('key1') != 8) ERROR('Nat64Tables.key1 has moved');
-if (offsetof<Nat64Tables>('translated') != 16) ERROR('Nat64Tables.translated has moved');
-if (offsetof<Nat64Tables>('answered') != 24) ERROR('Nat64Tables.answered has moved');
-if (offsetof<Nat64Tables>('hairpins') != 32) ERROR('Nat64Tables.hairpins has moved');
-if (offsetof<Nat64Tables>('bindingsMade') != 40) ERROR('Nat64Tables.bindingsMade has moved');
-if (offsetof<Nat64Tables>('sessionsMade') != 48) ERROR('Nat64Tables.sessionsMade has moved');
-if (offsetof<Nat64Tables>('pool') != 56) ERROR('Nat64Tables.pool has moved');
-if (offsetof<Nat64Tables>('poolSize') != 60) ERROR('Nat64Tables.poolSize has moved');
-if (offsetof<Nat64Tables>('portFirst') != 64) ERROR('Nat64Tables.portFirst has moved');
-if (offsetof<Nat64Tables>('portLast') != 68) ERROR('Nat64Tables.portLast has moved');
-if (offsetof<Nat64Tables>('index6') != 72) ERROR('Nat64Tables.index6 has moved');
-if (offsetof<Nat64Tables>('index4') != 76) ERROR('Nat64Tables.index4 has moved');
-if (offsetof<Nat64Tables>('indexSession') != 80) ERROR('Nat64Tables.indexSession has moved');
-if (offsetof<Nat64Tables>('bindingMask') != 84) ERROR('Nat64Tables.bindingMask has moved');
-if (offsetof<Nat64Tables>('sessionMask') != 88) ERROR('Nat64Tables.sessionMask has moved');
-if (offsetof<Nat64Tables>('bindings') != 92) ERROR('Nat64Tables.bindings has moved');
-if (offsetof<Nat64Tables>('sessions') != 96) ERROR('Nat64Tables.sessions has moved');
-if (offsetof<Nat64Tables>('bindingsMax') != 100) ERROR('Nat64Tables.bindingsMax has moved');
-if (offsetof<Nat64Tables>('sessionsMax') != 104) ERROR('Nat64Tables.sessionsMax has moved');
-if (offsetof<Nat64Tables>('bindingFree') != 108) ERROR('Nat64Tables.bindingFree has moved');
-if (offsetof<Nat64Tables>('sessionFree') != 112) ERROR('Nat64Tables.sessionFree has moved');
-if (offsetof<Nat64Tables>('bindingNext') != 116) ERROR('Nat64Tables.bindingNext has moved');
-if (offsetof<Nat64Tables>('sessionNext') != 120) ERROR('Nat64Tables.sessionNext has moved');
-if (offsetof<Nat64Tables>('bindingsUsed') != 124) ERROR('Nat64Tables.bindingsUsed has moved');
-if (offsetof<Nat64Tables>('sessionsUsed') != 128) ERROR('Nat64Tables.sessionsUsed has moved');
-if (offsetof<Nat64Tables>('cursor') != 132) ERROR('Nat64Tables.cursor has moved');
-if (offsetof<Nat64Tables>('fragments') != 136) ERROR('Nat64Tables.fragments has moved');
-if (offsetof<Nat64Tables>('held') != 140) ERROR('Nat64Tables.held has moved');
-if (offsetof<Nat64Tables>('reasons') != 144) ERROR('Nat64Tables.reasons has moved');
-if (offsetof<Nat64Tables>('udpMs') != 148) ERROR('Nat64Tables.udpMs has moved');
-if (offsetof<Nat64Tables>('tcpTransitoryMs') != 152) ERROR('Nat64Tables.tcpTransitoryMs has moved');
-if (offsetof<Nat64Tables>('tcpEstablishedMs') != 156) ERROR('Nat64Tables.tcpEstablishedMs has moved');
-if (offsetof<Nat64Tables>('icmpMs') != 160) ERROR('Nat64Tables.icmpMs has moved');
-if (offsetof<Nat64Tables>('nowMs') != 164) ERROR('Nat64Tables.nowMs has moved');
+if (offsetof<Nat64Tables>('key2') != 16) ERROR('Nat64Tables.key2 has moved');
+if (offsetof<Nat64Tables>('key3') != 24) ERROR('Nat64Tables.key3 has moved');
+if (offsetof<Nat64Tables>('key4') != 32) ERROR('Nat64Tables.key4 has moved');
+if (offsetof<Nat64Tables>('translated') != 40) ERROR('Nat64Tables.translated has moved');
+if (offsetof<Nat64Tables>('answered') != 48) ERROR('Nat64Tables.answered has moved');
+if (offsetof<Nat64Tables>('hairpins') != 56) ERROR('Nat64Tables.hairpins has moved');
+if (offsetof<Nat64Tables>('bindingsMade') != 64) ERROR('Nat64Tables.bindingsMade has moved');
+if (offsetof<Nat64Tables>('sessionsMade') != 72) ERROR('Nat64Tables.sessionsMade has moved');
+if (offsetof<Nat64Tables>('pool') != 80) ERROR('Nat64Tables.pool has moved');
+if (offsetof<Nat64Tables>('poolSize') != 84) ERROR('Nat64Tables.poolSize has moved');
+if (offsetof<Nat64Tables>('portFirst') != 88) ERROR('Nat64Tables.portFirst has moved');
+if (offsetof<Nat64Tables>('portLast') != 92) ERROR('Nat64Tables.portLast has moved');
+if (offsetof<Nat64Tables>('index6') != 96) ERROR('Nat64Tables.index6 has moved');
+if (offsetof<Nat64Tables>('index4') != 100) ERROR('Nat64Tables.index4 has moved');
+if (offsetof<Nat64Tables>('indexSession') != 104) ERROR('Nat64Tables.indexSession has moved');
+if (offsetof<Nat64Tables>('bindingMask') != 108) ERROR('Nat64Tables.bindingMask has moved');
+if (offsetof<Nat64Tables>('sessionMask') != 112) ERROR('Nat64Tables.sessionMask has moved');
+if (offsetof<Nat64Tables>('bindings') != 116) ERROR('Nat64Tables.bindings has moved');
+if (offsetof<Nat64Tables>('sessions') != 120) ERROR('Nat64Tables.sessions has moved');
+if (offsetof<Nat64Tables>('bindingsMax') != 124) ERROR('Nat64Tables.bindingsMax has moved');
+if (offsetof<Nat64Tables>('sessionsMax') != 128) ERROR('Nat64Tables.sessionsMax has moved');
+if (offsetof<Nat64Tables>('bindingFree') != 132) ERROR('Nat64Tables.bindingFree has moved');
+if (offsetof<Nat64Tables>('sessionFree') != 136) ERROR('Nat64Tables.sessionFree has moved');
+if (offsetof<Nat64Tables>('bindingNext') != 140) ERROR('Nat64Tables.bindingNext has moved');
+if (offsetof<Nat64Tables>('sessionNext') != 144) ERROR('Nat64Tables.sessionNext has moved');
+if (offsetof<Nat64Tables>('bindingsUsed') != 148) ERROR('Nat64Tables.bindingsUsed has moved');
+if (offsetof<Nat64Tables>('sessionsUsed') != 152) ERROR('Nat64Tables.sessionsUsed has moved');
+if (offsetof<Nat64Tables>('cursor') != 156) ERROR('Nat64Tables.cursor has moved');
+if (offsetof<Nat64Tables>('fragments') != 160) ERROR('Nat64Tables.fragments has moved');
+if (offsetof<Nat64Tables>('held') != 164) ERROR('Nat64Tables.held has moved');
+if (offsetof<Nat64Tables>('heldUsed') != 168) ERROR('Nat64Tables.heldUsed has moved');
+if (offsetof<Nat64Tables>('reasons') != 172) ERROR('Nat64Tables.reasons has moved');
+if (offsetof<Nat64Tables>('udpMs') != 176) ERROR('Nat64Tables.udpMs has moved');
+if (offsetof<Nat64Tables>('tcpTransitoryMs') != 180) ERROR('Nat64Tables.tcpTransitoryMs has moved');
+if (offsetof<Nat64Tables>('tcpEstablishedMs') != 184) ERROR('Nat64Tables.tcpEstablishedMs has moved');
+if (offsetof<Nat64Tables>('icmpMs') != 188) ERROR('Nat64Tables.icmpMs has moved');
+if (offsetof<Nat64Tables>('nowMs') != 192) ERROR('Nat64Tables.nowMs has moved');
 if (offsetof<Nat64Tables>() != 256) ERROR('Nat64Tables has another size');
 
 /** BIB entry: (X’, x) ↔ (T, t). */
@@ -2517,7 +2526,7 @@ if (offsetof<Nat64Binding>() != 48) ERROR('Nat64Binding has another size');
 /** Session entry: a binding and its peer (Z, z). */
 @unmanaged
 export class Nat64Session {
-  /** Row of the binding; 0: a SYN that was held without one. */
+  /** Row of the binding. */
   binding: u32;
   /** Z, raw. */
   peer: u32;
@@ -2593,22 +2602,13 @@ export class Nat64HeldSyn {
   /** t. */
   destinationPort: u16;
   private padding0: u32;
-  private padding1: u64;
-  private padding2: u64;
-  private padding3: u64;
-  private padding4: u64;
-  private padding5: u64;
-  private padding6: u64;
-  private padding7: u64;
-  private padding8: u64;
-  private padding9: u64;
   @inline static at(address: usize): Nat64HeldSyn { return changetype<Nat64HeldSyn>(address); }
 }
-export const NAT64_HELD_SYN_BYTES: u32 = 96;
+export const NAT64_HELD_SYN_BYTES: u32 = 24;
 if (offsetof<Nat64HeldSyn>('source') != 0) ERROR('Nat64HeldSyn.source has moved');
 if (offsetof<Nat64HeldSyn>('destination') != 4) ERROR('Nat64HeldSyn.destination has moved');
 if (offsetof<Nat64HeldSyn>('expiresMs') != 8) ERROR('Nat64HeldSyn.expiresMs has moved');
 if (offsetof<Nat64HeldSyn>('bytes') != 12) ERROR('Nat64HeldSyn.bytes has moved');
 if (offsetof<Nat64HeldSyn>('sourcePort') != 16) ERROR('Nat64HeldSyn.sourcePort has moved');
 if (offsetof<Nat64HeldSyn>('destinationPort') != 18) ERROR('Nat64HeldSyn.destinationPort has moved');
-if (offsetof<Nat64HeldSyn>() != 96) ERROR('Nat64HeldSyn has another size');
+if (offsetof<Nat64HeldSyn>() != 24) ERROR('Nat64HeldSyn has another size');

@@ -80,8 +80,8 @@ export const nat64Limits = {
   NAT64_FRAGMENT_SETS: 512,
   /** SYNs that may wait for the IPv6 side. */
   NAT64_HELD_MAX: 64,
-  /** Bytes kept of a held SYN: IPv4 header with options and eight more. */
-  NAT64_HELD_BYTES: 68,
+  /** Bytes kept of a held SYN: IPv4 header with options and eight more, rounded up. */
+  NAT64_HELD_BYTES: 72,
   /** RFC 6146, section 4: the minima of the timers. */
   NAT64_UDP_MIN_MS: 120_000,
   NAT64_UDP_MS: 300_000,
@@ -102,7 +102,10 @@ export const Nat64State = record(
     remotePrefix: ['bytes16', 'Prefix that IPv4 hosts have in IPv6 (Pref64).'],
     localPrefix: ['bytes16', 'Stateless: prefix that IPv6 hosts take their translatable addresses from.'],
     own6: ['bytes16', 'Source of ICMPv6 errors, or zeros: none are sent.'],
-    own4: ['u32', 'Raw source of ICMPv4 errors and of translated ICMPv6 errors of untranslatable routers (RFC 6791), or 0.'],
+    own4: [
+      'u32',
+      'Raw source of ICMPv4 errors and of translated ICMPv6 errors of untranslatable routers (RFC 6791), or 0.',
+    ],
     remoteBits: ['u32', 'Length of remotePrefix: 32, 40, 48, 56, 64 or 96.'],
     localBits: ['u32', 'Length of localPrefix.'],
     mtu6: ['u32', 'MTU of the IPv6 next hop.'],
@@ -156,8 +159,11 @@ export const Nat64Eam = record('Nat64Eam', 32, 'An explicit address mapping (RFC
 });
 
 export const Nat64Tables = record('Nat64Tables', 256, 'Tables and counters of a stateful translator (RFC 6146).', {
-  key0: ['u64', 'Random key of the hashes: nobody outside can aim at a chain.'],
-  key1: ['u64', 'Second half.'],
+  key0: ['u64', 'Random keys of the multilinear hashes: nobody outside can aim at a chain.'],
+  key1: ['u64', 'Second key.'],
+  key2: ['u64', 'Third key.'],
+  key3: ['u64', 'Fourth key.'],
+  key4: ['u64', 'Fifth key.'],
   translated: ['u64', 'Packets translated.'],
   answered: ['u64', 'ICMP errors generated.'],
   hairpins: ['u64', 'Packets from one IPv6 host to another.'],
@@ -184,7 +190,8 @@ export const Nat64Tables = record('Nat64Tables', 256, 'Tables and counters of a 
   sessionsUsed: ['u32', 'Rows in use.'],
   cursor: ['u32', 'Where the expiry goes on.'],
   fragments: ['u32', 'Linear address of the Nat64Fragment rows.'],
-  held: ['u32', 'Linear address of the Nat64HeldSyn rows.'],
+  held: ['u32', 'Linear address of the Nat64HeldSyn rows, NAT64_HELD_BYTES behind each.'],
+  heldUsed: ['u32', 'Rows in use.'],
   reasons: ['u32', 'Linear address of the counters by Nat64Reason: u64 each.'],
   udpMs: ['u32', 'Lifetime of a UDP session.'],
   tcpTransitoryMs: ['u32', 'Lifetime of a TCP session that opens or closes.'],
@@ -206,7 +213,7 @@ export const Nat64Binding = record('Nat64Binding', 48, 'BIB entry: (X’, x) ↔
 });
 
 export const Nat64Session = record('Nat64Session', 24, 'Session entry: a binding and its peer (Z, z).', {
-  binding: ['u32', 'Row of the binding; 0: a SYN that was held without one.'],
+  binding: ['u32', 'Row of the binding.'],
   peer: ['u32', 'Z, raw.'],
   next: ['u32', 'Next row of its chain, or of the free list.'],
   expiresMs: ['u32', 'When it ends.'],
@@ -223,12 +230,11 @@ export const Nat64Fragment = record('Nat64Fragment', 64, 'What the first fragmen
   protocol: ['u8', 'Protocol; 0: free.'],
 });
 
-export const Nat64HeldSyn = record('Nat64HeldSyn', 96, 'A SYN of the IPv4 side that waits (RFC 6146, 3.5.2.2).', {
+export const Nat64HeldSyn = record('Nat64HeldSyn', 24, 'A SYN of the IPv4 side that waits (RFC 6146, 3.5.2.2).', {
   source: ['u32', 'Z, raw.'],
   destination: ['u32', 'T, raw.'],
   expiresMs: ['u32', 'When it is answered with port unreachable.'],
   bytes: ['u32', 'Bytes kept; 0: free.'],
   sourcePort: ['u16', 'z.'],
   destinationPort: ['u16', 't.'],
-  // The bytes follow.
 });
