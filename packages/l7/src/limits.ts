@@ -72,6 +72,8 @@ export const DEFAULT_LIMITS: Limits = {
 
 /** Fields in one head; more is 431 (request) or 502 (response). */
 export const FIELDS_MAX = 128;
+/** Names that Connection may list beside its own; each costs a look at every field. */
+export const NOMINATED_MAX = 32;
 /** Interim (1xx) responses before a final one. */
 export const INTERIM_MAX = 32;
 /** Chunk extensions and trailers of one body together. */

@@ -240,6 +240,19 @@ describe('closing', () => {
     await closing;
   });
 
+  test('one of two that share a port by reusePort leaves it to the other', async () => {
+    const target = await okOrigin();
+    const first = await start({ targets: [target.url], reusePort: true });
+    const second = await start({
+      targets: [target.url],
+      reusePort: true,
+      listen: { host: '127.0.0.1', port: first.port },
+    });
+    await first.proxy.close();
+    for (let round = 0; round < 10; round++) expect(statusOf(await second.ask(getAndClose()))).toBe(200);
+    expect(second.proxy.counters().requests).toBe(10);
+  });
+
   test('leaves no timer and no socket behind, so that a script ends', async () => {
     const source = `
       import http from 'node:http';

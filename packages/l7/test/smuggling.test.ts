@@ -70,6 +70,7 @@ const REFUSED: readonly (readonly [name: string, bytes: string, status: number])
   ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
   ['an unknown expectation', post('Expect: tea\r\nContent-Length: 1\r\n', 'x'), 417],
   ['a head of 40 KiB', `GET / HTTP/1.1\r\nHost: a.test\r\nX-A: ${'x'.repeat(40 * 1024)}\r\n\r\n`, 431],
+  ['a Connection that names 40 fields', post(`Connection: ${'x, '.repeat(40)}y\r\n`), 431],
   ['200 fields', `GET / HTTP/1.1\r\nHost: a.test\r\n${'X-A: b\r\n'.repeat(200)}\r\n`, 431],
   ['a target of 20 KiB', `GET /${'x'.repeat(20 * 1024)} HTTP/1.1\r\nHost: a.test\r\n\r\n`, 414],
   ['TLS on a plain port', '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', 400],

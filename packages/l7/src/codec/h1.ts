@@ -1,5 +1,5 @@
 // Strict HTTP/1.1 heads (RFC 9112) on raw socket bytes: no header objects, only ranges into the buffer. Both sides use it.
-import { FIELDS_MAX } from '../limits.ts';
+import { FIELDS_MAX, NOMINATED_MAX } from '../limits.ts';
 import { CharClass, CLASSES, COLON, COMMA, CR, equalsFolded, LF, SP, TAB } from './bytes.ts';
 
 /** Fields that mean something to the proxy. The others are forwarded without being understood. */
@@ -373,7 +373,8 @@ function noteConnection(head: Head, at: number): number {
     else if (length === KEEP_ALIVE.length && equalsFolded(bytes, from, KEEP_ALIVE)) head.isKeepAlive = true;
     else if (length === UPGRADE.length && equalsFolded(bytes, from, UPGRADE)) head.isUpgradeNominated = true;
     else if (length > 0 && !(length === TE.length && equalsFolded(bytes, from, TE))) {
-      (head.nominated ??= []).push(bytes.toString('latin1', from, to).toLowerCase());
+      head.nominated ??= [];
+      if (head.nominated.push(bytes.toString('latin1', from, to).toLowerCase()) > NOMINATED_MAX) return Bad.FieldCount;
     }
     while (to < end && (bytes[to] === SP || bytes[to] === TAB)) to++;
     if (to < end && bytes[to] !== COMMA) return Bad.FieldValue;
