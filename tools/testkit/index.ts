@@ -2,6 +2,7 @@
 export * from './build.ts';
 export * from './capture.ts';
 export * from './expect.ts';
+export { sendFrames } from './kernel.ts';
 export * from './namespaces.ts';
 export * from './network.ts';
 export * from './parse.ts';

@@ -18,6 +18,7 @@ const OFFLOADS_OFF = [0x17, 0x1f, 0x24, 0x2c];
 interface Libc {
   setns(fd: number, kind: number): number;
   socket(family: number, kind: number, protocol: number): number;
+  send(fd: number, bytes: Uint8Array, count: number, flags: number): number;
   ioctl(fd: number, request: number, argument: Uint8Array): number;
   bind(fd: number, address: Uint8Array, bytes: number): number;
   mmap(at: null, bytes: number, protection: number, flags: number, fd: number, offset: number): unknown;
@@ -34,6 +35,7 @@ function libc(): Libc {
   loaded = {
     setns: library.func('int setns(int, int)'),
     socket: library.func('int socket(int, int, int)'),
+    send: library.func('long send(int, void *, size_t, int)'),
     ioctl: library.func('int ioctl(int, ulong, void *)'),
     bind: library.func('int bind(int, void *, uint)'),
     mmap: library.func('void *mmap(void *, size_t, int, int, int, long)'),
@@ -118,13 +120,7 @@ export function openTap(device: string): Tap {
   option(fd, PACKET_RX_RING, [BLOCK_BYTES, RING_BYTES / BLOCK_BYTES, SLOT_BYTES, SLOTS]);
   const at = libc().mmap(null, RING_BYTES, PROT_READ_WRITE, MAP_SHARED, fd, 0);
   const ring = Buffer.from(koffi.view(at, RING_BYTES));
-  const request = interfaceRequest(device);
-  check(libc().ioctl(fd, SIOCGIFINDEX, request), `index of ${device}`);
-  const address = Buffer.alloc(20);
-  address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16LE(ETH_P_ALL_BE, 2);
-  address.writeInt32LE(request.readInt32LE(16), 4);
-  check(libc().bind(fd, address, address.length), `capture on ${device}`);
+  bindTo(fd, device);
   let slot = 0;
   return {
     drain(take) {
@@ -148,6 +144,27 @@ export function openTap(device: string): Tap {
       return { lost: statistics.readUInt32LE(4) };
     },
   };
+}
+
+function bindTo(fd: number, device: string): void {
+  const request = interfaceRequest(device);
+  check(libc().ioctl(fd, SIOCGIFINDEX, request), `index of ${device}`);
+  const address = Buffer.alloc(20);
+  address.writeUInt16LE(AF_PACKET, 0);
+  address.writeUInt16LE(ETH_P_ALL_BE, 2);
+  address.writeInt32LE(request.readInt32LE(16), 4);
+  check(libc().bind(fd, address, address.length), `bind to ${device}`);
+}
+
+/** Sends frames as they are by a device of the current namespace; returns how many the device took. */
+export function sendFrames(device: string, frames: readonly Uint8Array[]): number {
+  const fd = check(libc().socket(AF_PACKET, SOCK_RAW_NONBLOCK, 0), 'raw socket');
+  try {
+    bindTo(fd, device);
+    return frames.filter((frame) => libc().send(fd, frame, frame.length, 0) === frame.length).length;
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function option(fd: number, name: number, values: readonly number[]): void {

@@ -24,6 +24,10 @@ export interface VmAnswer {
 const BODY_BYTES_MAX = 64 << 20;
 /** `/hold/<ms>` keeps a connection open, so that two of them surely overlap. */
 const HOLD_MS_MAX = 10_000;
+/** `/drip/<pieces>` answers with as many pieces of this size. */
+export const DRIP_BYTES = 4000;
+const DRIP_MS = 20;
+const DRIPS_MAX = 1000;
 /** `::ffff:a.b.c.d` is how a dual-stack socket shows an IPv4 peer. */
 const plain = (address: string | undefined): string => (address ?? '').replace(/^::ffff:/, '');
 
@@ -32,6 +36,21 @@ export function patternBytes(count: number): Buffer {
   const bytes = Buffer.alloc(count);
   for (let at = 0; at + 4 <= count; at += 4) bytes.writeUInt32LE((at * 2654435761) >>> 0, at);
   return bytes;
+}
+
+/** Sends a piece every 20 ms for as long as asked: a download that takes its time, in which only this side sends. */
+function dripInto(response: ServerResponse, pieces: number): void {
+  const all = patternBytes(pieces * DRIP_BYTES);
+  response.setHeader('content-length', all.length);
+  let sent = 0;
+  const timer = setInterval(() => {
+    response.write(all.subarray(sent * DRIP_BYTES, (sent + 1) * DRIP_BYTES));
+    sent += 1;
+    if (sent < pieces) return;
+    clearInterval(timer);
+    response.end();
+  }, DRIP_MS);
+  response.on('close', () => clearInterval(timer));
 }
 
 function answer(name: string, request: IncomingMessage, response: ServerResponse): void {
@@ -43,6 +62,8 @@ function answer(name: string, request: IncomingMessage, response: ServerResponse
     hash.update(chunk);
   });
   request.on('end', () => {
+    const drip = /^\/drip\/(\d+)$/.exec(request.url ?? '');
+    if (drip) return dripInto(response, Math.min(Number(drip[1]), DRIPS_MAX));
     if (size) return void response.end(patternBytes(Math.min(Number(size[1]), BODY_BYTES_MAX)));
     const { remoteAddress, remotePort, localAddress, localPort } = request.socket;
     const body: VmAnswer = {
