@@ -1,6 +1,7 @@
 // A director as a whole: one shared memory, one packet worker, one uplink; images from the link, the disk or a call; health, routes,
 // steering, watchdog, explain and counters. Composition only: each part is a file of its own. The only owner of a logger here besides the cli.
 import { channel } from 'node:diagnostics_channel';
+import { networkInterfaces } from 'node:os';
 import { type PlanOptions } from '@openclb/core-wasm';
 import { type DirectorImage, type ExplainAnswer, type ExplainQuery } from '@openclb/model';
 import { pino } from 'pino';
@@ -15,7 +16,7 @@ import { type KernelGuard, createKernelGuard } from './kernel-guard.ts';
 import { type Link, connectLink } from './link.ts';
 import { type Log } from './log.ts';
 import { type NextHops, type StaticNextHops, startNextHops } from './next-hop.ts';
-import { ourAddresses } from './ours.ts';
+import { ourAddresses, ourSources } from './ours.ts';
 import { type PortKindName } from './port/port.ts';
 import { type TargetProbe } from './probe.ts';
 import { watchPulse } from './watchdog.ts';
@@ -224,11 +225,18 @@ async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
   const { options, path, tables, guard, health } = parts;
   await tables.write(image);
   const ours = ourAddresses(image);
-  path.steer(UPLINK, ours);
+  // Ours wins: an address that is both is a VIP.
+  path.steer(UPLINK, new Map([...ourSources(image, ownAddresses()), ...ours]));
   await guard?.set(ours);
   health.configure(image);
   await announce(parts);
   GENERATION_APPLIED.publish({ node: options.id, generation: formatGeneration(image.generation) });
+}
+
+/** Without the zone that a link-local address is shown with. */
+function ownAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((rows) => rows ?? []);
+  return all.map((row) => row.address.replace(/%.*$/, ''));
 }
 
 async function announce({ options, tables }: Parts): Promise<void> {

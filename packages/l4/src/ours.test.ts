@@ -3,7 +3,7 @@ import { type DirectorImage } from '@openclb/model';
 import { expect, test } from 'vitest';
 import { createKernelGuard } from './kernel-guard.ts';
 import { silentLog } from './log.ts';
-import { ourAddresses, steerChanges } from './ours.ts';
+import { ourAddresses, ourSources, steerChanges } from './ours.ts';
 import { Steer } from './port/port.ts';
 
 const image = {
@@ -30,6 +30,30 @@ test('VIPs, EIPs, every tunnel address of the cluster, E and the probe address a
     '10.254.0.1',
     '100.64.16.1',
   ]);
+});
+
+test('replies of targets without tunnel are ours by their source, but not what is for the machine itself', () => {
+  const group = (id: string, target: string) => ({ id, targets: [{ target, weight: 10 }] });
+  const listener = (name: string, translation: string) => ({ translation, group: name });
+  const plain = {
+    ...image,
+    listeners: [listener('nat', 'dnat'), listener('tunnel', 'dnat'), listener('direct', 'none')],
+    groups: [group('nat', 'a'), group('tunnel', 'b'), group('direct', 'c')],
+    targets: [
+      { id: 'a', address: '10.9.0.2', encapsulation: 'none' },
+      { id: 'b', address: '10.9.0.3', encapsulation: 'ipip' },
+      { id: 'c', address: '10.9.0.4', encapsulation: 'none' },
+    ],
+  } as unknown as DirectorImage;
+  const steered = ourSources(plain, ['10.9.0.1']);
+  expect([steered.get('10.9.0.2'), steered.get('10.9.0.1')]).toEqual([Steer.Source, Steer.Kernel]);
+  expect([steered.has('10.9.0.3'), steered.has('10.9.0.4')]).toEqual([false, false]);
+  const multicast = steerChanges(new Map(), steered).filter((row) => row.bits !== 128);
+  expect(multicast.map((row) => [row.prefix[0] === 0xff ? 'v6' : 'v4', row.bits])).toEqual([
+    ['v4', 100],
+    ['v6', 8],
+  ]);
+  expect(ourSources({ ...plain, targets: plain.targets.slice(1) }, ['10.9.0.1']).size).toBe(0);
 });
 
 test('only differences are steered, and what is gone goes back to the kernel', () => {

@@ -1,10 +1,11 @@
 // Which destinations belong to a director's data path (data-plane.md P1): VIPs, EIPs, tunnel addresses of the whole cluster, E and its
-// probe address. Pure: from an image to what is steered away from the kernel, and what changes between two images.
+// probe address; and which sources, because replies of targets without tunnel are addressed to the client (P41).
+// Pure: from an image to what is steered away from the kernel, and what changes between two images.
 import { type AddressPair, type DirectorImage, address, toBytes16 } from '@openclb/model';
 import { Steer } from './port/port.ts';
 import { type SteerRow } from './worker-messages.ts';
 
-/** Address text → Steer bits. */
+/** Text of an address or block → Steer bits. */
 export type OurAddresses = ReadonlyMap<string, number>;
 
 export function ourAddresses(image: DirectorImage): OurAddresses {
@@ -23,6 +24,24 @@ export function ourAddresses(image: DirectorImage): OurAddresses {
   return ours;
 }
 
+/**
+ * With the targets whose replies come back as they are (LVS-NAT). What they send to the machine itself stays with the kernel: `own` are
+ * its addresses. Empty where every target is behind a tunnel.
+ */
+export function ourSources(image: DirectorImage, own: readonly string[]): OurAddresses {
+  const translated = new Set(image.listeners.filter((row) => row.translation !== 'none').map((row) => row.group));
+  const members = image.groups.filter((row) => translated.has(row.id)).flatMap((row) => row.targets);
+  const ids = new Set(members.map((row) => row.target));
+  const plain = image.targets.filter((row) => row.encapsulation === 'none' && ids.has(row.id));
+  const steered = new Map<string, number>(plain.map((row) => [row.address, Steer.Source]));
+  // A target on this very machine answers by its kernel.
+  if (plain.length > 0) for (const text of [...own, ...BROADCASTS]) steered.set(text, Steer.Kernel);
+  return steered;
+}
+
+/** Neighbour discovery among them: the kernel would not learn its targets' link addresses any more. */
+const BROADCASTS = ['255.255.255.255', '224.0.0.0/4', 'ff00::/8'];
+
 /** What must be told to a port when these addresses replace those. */
 export function steerChanges(before: OurAddresses, after: OurAddresses): SteerRow[] {
   const rows: SteerRow[] = [];
@@ -31,6 +50,10 @@ export function steerChanges(before: OurAddresses, after: OurAddresses): SteerRo
   return rows;
 }
 
+/** An address, or a block of them. */
 function steerRow(text: string, protocols: number): SteerRow {
-  return { prefix: toBytes16(address(text)), bits: 128, protocols };
+  const [base = '', length] = text.split('/');
+  const value = address(base);
+  const bits = length === undefined ? 128 : (value.family === 4 ? 96 : 0) + Number(length);
+  return { prefix: toBytes16(value), bits, protocols };
 }

@@ -105,6 +105,31 @@ describe.each(KINDS)('port %s', (kind) => {
     expect(collect(core, port, 1, 30)).toEqual([]);
   });
 
+  // A packet port with a filter looks at destinations only.
+  if (kind === 'xdp') {
+    test('a steered source comes in whatever it sends to, except to what the kernel keeps', () => {
+      const from = (frame: Uint8Array, last: number): Uint8Array => (frame.set([198, 51, 100, last], 26), frame);
+      port.steer(prefixOf(198, 51, 100, 2), 128, Steer.Source);
+      port.steer(prefixOf(192, 0, 2, 1), 128, Steer.Kernel);
+      port.steer(prefixOf(203, 0, 113, 10), 128, Steer.All);
+      outside.send(from(to(192, 0, 2, 9), 2));
+      outside.send(from(to(192, 0, 2, 9), 3));
+      outside.send(from(to(192, 0, 2, 1), 2));
+      outside.send(from(to(203, 0, 113, 10), 3));
+      // As a destination it is a stranger: what goes to the target is the kernel's.
+      outside.send(from(to(198, 51, 100, 2), 3));
+      expect(destinations(collect(core, port, 2))).toEqual(['192.0.2.9/17', '203.0.113.10/17']);
+      const frame = frameOf(0, 100, 2);
+      frame.set([0x86, 0xdd, 0x60, 0, 0, 0, 0, 46, 6, 64], 12);
+      const address = Uint8Array.of(0x20, 1, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10);
+      frame.set(address, 22);
+      port.steer(address, 128, Steer.Source);
+      outside.send(frame);
+      expect(collect(core, port, 1)).toHaveLength(1);
+      expect(collect(core, port, 1, 30)).toEqual([]);
+    });
+  }
+
   test('what is no longer steered stays with the kernel', () => {
     port.steer(PREFIX, 120, Steer.All);
     outside.send(to(203, 0, 113, 1));

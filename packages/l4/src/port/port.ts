@@ -25,8 +25,12 @@ export interface PortRoom {
   readonly chunks: number;
 }
 
-/** Which IP protocols of a steered destination belong to the core; everything else stays with the kernel. */
-export const Steer = { Other: 1, Gre: 2, Ipip: 4, Ip6InIp: 8, All: 15, Tunnel: 14 } as const;
+/**
+ * Which IP protocols of a steered destination belong to the core; everything else stays with the kernel. `Source`: what comes from there
+ * belongs to the core, whatever its destination, unless that is steered itself (P41). `Kernel`: never the core's, whoever sends.
+ * A packet port with a filter looks at destinations only.
+ */
+export const Steer = { Other: 1, Gre: 2, Ipip: 4, Ip6InIp: 8, All: 15, Tunnel: 14, Source: 16, Kernel: 32 } as const;
 
 export interface Port {
   readonly kind: PortKindName;

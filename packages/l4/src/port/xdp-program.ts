@@ -1,6 +1,8 @@
-// The steering program in raw BPF and its two maps: frames to a steered destination go to the socket of their queue, all else to the kernel.
-// Constants: linux/bpf.h. No compiler and no library is needed; the verifier sees 80 instructions.
+// The steering program in raw BPF and its two maps: frames to a steered destination, or of a steered source to a destination that nobody
+// has steered (P41), go to the socket of their queue, all else to the kernel.
+// Constants: linux/bpf.h. No compiler and no library is needed; the verifier sees 120 instructions.
 import { addressOf, bpf, errno, errnos, libcCalls, must, SystemError, u32 } from './ffi.ts';
+import { Steer } from './port.ts';
 
 const COMMAND = { MapCreate: 0, MapUpdate: 2, MapDelete: 3, ProgramLoad: 5, LinkCreate: 28 } as const;
 const MAP_LPM_TRIE = 11;
@@ -39,28 +41,43 @@ const CALL = 0x85;
 const EXIT = 0x95;
 const LOAD_MAP = 0x18;
 
-/** Registers: r6 context, r2 data, r3 data end, r7 protocol; the key {prefix length, address} lies at r10−20. */
-function program(steer: number, sockets: number): Line[] {
-  const copyAddress = [0, 4, 8, 12].flatMap((at): Line[] => [
-    [LOAD_U32, 4, 2, 38 + at, 0],
+const copyAddress6 = (from: number): Line[] =>
+  [0, 4, 8, 12].flatMap((at): Line[] => [
+    [LOAD_U32, 4, 2, from + at, 0],
     [STORE_U32, 10, 4, -16 + at, 0],
   ]);
+
+/** r0 becomes the address of the value of the key at r10−20, or 0. */
+const lookUp = (steer: number): Line[] => [
+  [LOAD_MAP, 1, 1, 0, steer],
+  [0, 0, 0, 0, 0],
+  [MOVE_REGISTER, 2, 10, 0, 0],
+  [ADD, 2, 0, 0, -20],
+  [CALL, 0, 0, 0, HELPER_MAP_LOOKUP],
+];
+
+/** r2 data, r3 data end; jumps to `v4` with that many bytes, goes on with IPv6, or passes. Checked again after every call, as the verifier asks. */
+const headers = (v4: string): Line[] => [
+  [LOAD_U32, 2, 6, 0, 0],
+  [LOAD_U32, 3, 6, 4, 0],
+  [MOVE_REGISTER, 4, 2, 0, 0],
+  [ADD, 4, 0, 0, 34],
+  [JUMP_ABOVE, 4, 3, 'pass', 0],
+  [LOAD_U16, 5, 2, 12, 0],
+  [JUMP_EQUAL, 5, 0, v4, 0x0008],
+  [JUMP_DIFFERENT, 5, 0, 'pass', 0xdd86],
+  [MOVE_REGISTER, 4, 2, 0, 0],
+  [ADD, 4, 0, 0, 54],
+  [JUMP_ABOVE, 4, 3, 'pass', 0],
+];
+
+/** Registers: r6 context, r2 data, r3 data end, r7 protocol; the key {prefix length, address} lies at r10−20. */
+function program(steer: number, sockets: number): Line[] {
   return [
     [MOVE_REGISTER, 6, 1, 0, 0],
-    [LOAD_U32, 2, 6, 0, 0],
-    [LOAD_U32, 3, 6, 4, 0],
-    // Ethernet and IPv4 headers must be there before anything is read.
-    [MOVE_REGISTER, 4, 2, 0, 0],
-    [ADD, 4, 0, 0, 34],
-    [JUMP_ABOVE, 4, 3, 'pass', 0],
-    [LOAD_U16, 5, 2, 12, 0],
-    [JUMP_EQUAL, 5, 0, 'v4', 0x0008],
-    [JUMP_DIFFERENT, 5, 0, 'pass', 0xdd86],
-    [MOVE_REGISTER, 4, 2, 0, 0],
-    [ADD, 4, 0, 0, 54],
-    [JUMP_ABOVE, 4, 3, 'pass', 0],
+    ...headers('v4'),
     [LOAD_U8, 7, 2, 20, 0],
-    ...copyAddress,
+    ...copyAddress6(38),
     [JUMP, 0, 0, 'look', 0],
     'v4',
     [LOAD_U8, 7, 2, 23, 0],
@@ -70,12 +87,8 @@ function program(steer: number, sockets: number): Line[] {
     [STORE_U32_VALUE, 10, 0, -8, 0xffff0000 | 0],
     'look',
     [STORE_U32_VALUE, 10, 0, -20, 128],
-    [LOAD_MAP, 1, 1, 0, steer],
-    [0, 0, 0, 0, 0],
-    [MOVE_REGISTER, 2, 10, 0, 0],
-    [ADD, 2, 0, 0, -20],
-    [CALL, 0, 0, 0, HELPER_MAP_LOOKUP],
-    [JUMP_EQUAL, 0, 0, 'pass', 0],
+    ...lookUp(steer),
+    [JUMP_EQUAL, 0, 0, 'source', 0],
     [LOAD_U32, 1, 0, 0, 0],
     // Bit of the protocol: 2 GRE, 4 IPIP, 8 IPv6 in IPv4, 1 all others.
     [MOVE, 2, 0, 0, 2],
@@ -88,6 +101,23 @@ function program(steer: number, sockets: number): Line[] {
     'and',
     [AND_REGISTER, 1, 2, 0, 0],
     [JUMP_EQUAL, 1, 0, 'pass', 0],
+    [JUMP, 0, 0, 'redirect', 0],
+    // The key still says whether its address is a mapped one.
+    'source',
+    ...headers('source4'),
+    ...copyAddress6(22),
+    [JUMP, 0, 0, 'lookSource', 0],
+    'source4',
+    [LOAD_U32, 4, 2, 26, 0],
+    [STORE_U32, 10, 4, -4, 0],
+    'lookSource',
+    ...lookUp(steer),
+    [JUMP_EQUAL, 0, 0, 'pass', 0],
+    [LOAD_U32, 1, 0, 0, 0],
+    [MOVE, 2, 0, 0, Steer.Source],
+    [AND_REGISTER, 1, 2, 0, 0],
+    [JUMP_EQUAL, 1, 0, 'pass', 0],
+    'redirect',
     // Redirect to the socket of this very queue; a queue without a socket passes.
     [LOAD_U32, 2, 6, 16, 0],
     [LOAD_MAP, 1, 1, 0, sockets],
