@@ -52,6 +52,7 @@ export async function createController(options: ControllerOptions): Promise<Fast
     nowMs,
     log,
     pools,
+    ...(options.ownAddresses === undefined ? {} : { ownAddresses: options.ownAddresses }),
     readyPort: options.readyPort ?? DEFAULTS.readyPort,
     leaseMs: options.leaseMs ?? DEFAULTS.leaseMs,
   });

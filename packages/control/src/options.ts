@@ -34,6 +34,11 @@ export interface ControllerOptions {
   readonly readyPort?: number;
   /** `clb up`: VIPs and targets may be loopback addresses, because clients, proxy and targets share one machine. */
   readonly oneBox?: boolean;
+  /**
+   * `clb up` with a director: addresses of the machine itself. A load balancer that has one as its VIP, or a listener that ends on a
+   * proxy, is served by sockets as without a director; every other one is forwarded.
+   */
+  readonly ownAddresses?: () => readonly string[];
   /** How long a silent node counts as live. */
   readonly leaseMs?: number;
   readonly nowMs?: () => number;

@@ -133,6 +133,27 @@ describe('images by role', () => {
     expect(relayed(build())).toEqual([]);
   });
 
+  test('on one machine a load balancer with a VIP of the machine or a listener of a proxy is relayed, and directors know nothing of it', () => {
+    const protocolsOf = (id: string): unknown[] =>
+      entries
+        .map(([, value]) => value as { loadBalancer?: string; protocol?: string })
+        .filter((value) => value.loadBalancer === id && value.protocol !== undefined)
+        .map(({ protocol }) => protocol);
+    const balancers = entries
+      .filter(([key]) => key.startsWith('d/lb/'))
+      .map(([, value]) => value as { id: string; vips: string[] });
+    const forwarded = (own: string[]): string[] => {
+      const compiled = compile(stateOf(entries), new Map(), { ...options, ownAddresses: () => own });
+      return [...new Set(director(compiled).listeners.map(({ loadBalancer }) => loadBalancer))].sort();
+    };
+    const onlyPackets = balancers.filter(({ id }) => protocolsOf(id).every((one) => one === 'TCP' || one === 'UDP'));
+    expect(onlyPackets.length).toBeGreaterThan(0);
+    expect(onlyPackets.length).toBeLessThan(balancers.length);
+    expect(forwarded([])).toEqual(onlyPackets.map(({ id }) => id).sort());
+    const [first, ...others] = onlyPackets;
+    expect(forwarded(first?.vips.slice(0, 1) ?? [])).toEqual(others.map(({ id }) => id).sort());
+  });
+
   test('an HTTP listener is forwarded untranslated to the pool of proxies', () => {
     const { listeners, groups, targets, trusted } = director(build());
     const rows = listeners.filter(({ vport }) => vport === 8080);

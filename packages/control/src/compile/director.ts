@@ -12,7 +12,8 @@ import { unique } from './unique.ts';
 export type DirectorBody = Omit<DirectorImage, 'self' | 'probe'>;
 
 export function directorBody(assembly: Assembly, warnings: string[]): DirectorBody {
-  const { fragments, placement, nodes, generation, options } = assembly;
+  const { placement, nodes, generation, options } = assembly;
+  const fragments = assembly.fragments.filter(({ isRelayed }) => isRelayed !== true);
   const proxies = nodes.filter(({ role }) => role === 'proxy');
   const listeners = unique(fragments.flatMap((fragment) => fragment.listeners));
   const groups = fragments.flatMap((fragment) => fragment.groups);

@@ -23,6 +23,7 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
   const input: FragmentInput = { placement, ids, loadBalancer, listeners, net };
   const fragment: Fragment = {
     loadBalancer: id,
+    isRelayed: placement.isRelayed(loadBalancer),
     vips: [...loadBalancer.vips].sort().map((text) => ({ net, address: text })),
     listeners: [],
     groups: [],
@@ -39,7 +40,7 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
   for (const listener of listeners) {
     if (isProxied(listener.protocol)) layer7Rows(input, listener, fragment);
     else layer4Rows(input, listener, fragment);
-    if (!isProxied(listener.protocol) && placement.isRelayed && net === 0) relayRow(input, listener, fragment);
+    if (!isProxied(listener.protocol) && fragment.isRelayed && net === 0) relayRow(input, listener, fragment);
   }
   return { ...fragment, warnings: [...new Set(fragment.warnings)] };
 }

@@ -18,6 +18,8 @@ export const COMPILER_VERSION = 1;
 export interface CompileOptions {
   readonly pools: Pools;
   readonly readyPort: number;
+  /** Of the only machine, where there is only one. */
+  readonly ownAddresses?: () => readonly string[];
 }
 
 export interface Assembly {
@@ -58,7 +60,7 @@ export function compile(
   options: CompileOptions,
   memo: CompileMemo = compileMemo(),
 ): Compiled {
-  const placement = placementOf(state);
+  const placement = placementOf(state, options.ownAddresses?.());
   const generation: Generation = { revision: state.revision, compiler: COMPILER_VERSION };
   const { fresh, stale, statuses } = compileAll(placement, kept, memo);
   const nodes = [...state.node.values()].sort(byId);
@@ -75,7 +77,7 @@ export function compile(
   const warnings: string[] = [...state.broken]
     .map(([key, reason]) => `${key.slice(2)} cannot be read: ${reason}`)
     .sort();
-  if (!placement.isRelayed) warnings.push(...sharedTargets(assembly.fragments));
+  warnings.push(...sharedTargets(assembly.fragments.filter(({ isRelayed }) => isRelayed !== true)));
   const body = directorBody(assembly, warnings);
   const images = new Map<string, Image>();
   for (const node of nodes) {

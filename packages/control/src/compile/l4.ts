@@ -81,7 +81,7 @@ function groupRows(
     if (host !== null && hostId !== null && !fragment.hosts.some((row) => row.id === hostId))
       fragment.hosts.push({ id: hostId, ...host });
     if (net === 0 && node !== undefined) fragment.physical.push(address);
-    if (encapsulation === 'ipip' && node === undefined && !placement.isRelayed) {
+    if (encapsulation === 'ipip' && node === undefined && fragment.isRelayed !== true) {
       fragment.warnings.push(
         `${id}: no endpoint is registered at ${address}; a plain server would answer clients from its own address`,
       );

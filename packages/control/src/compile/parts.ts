@@ -20,6 +20,8 @@ import type { Placement } from './targets.ts';
 /** Everything that one load balancer puts into images. JSON, because the last good one is kept in the store. */
 export interface Fragment {
   readonly loadBalancer: string;
+  /** Served by sockets of proxies alone: directors know nothing of it. Absent in fragments kept by an older controller. */
+  readonly isRelayed?: boolean;
   readonly vips: { net: number; address: string }[];
   readonly listeners: ListenerRow[];
   readonly groups: GroupRow[];

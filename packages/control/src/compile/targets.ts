@@ -1,7 +1,13 @@
 // The only reader of the target union (control-plane.md B1): every spelling becomes net, address and host, or a reason to leave it out.
-import { address, targetKind } from '@openclb/model';
+import { address, isProxied, targetKind } from '@openclb/model';
 import { KEY } from '../desired/keys.ts';
-import type { DesiredState, StoredListener, StoredNode, StoredTargetGroup } from '../desired/state.ts';
+import type {
+  DesiredState,
+  StoredListener,
+  StoredLoadBalancer,
+  StoredNode,
+  StoredTargetGroup,
+} from '../desired/state.ts';
 
 type StoredTarget = StoredTargetGroup['targets'][number];
 
@@ -28,11 +34,12 @@ export interface Placement {
   readonly listenersByLoadBalancer: ReadonlyMap<string, readonly StoredListener[]>;
   /** Physical address → endpoint node id. */
   readonly nodeByPhysical: ReadonlyMap<string, string>;
-  /** No director: nobody forwards packets, so proxies relay TCP and UDP listeners (control-plane.md B15). */
-  readonly isRelayed: boolean;
+  /** Nobody forwards packets of this load balancer, so proxies relay its TCP and UDP listeners (control-plane.md B15). */
+  isRelayed(loadBalancer: StoredLoadBalancer): boolean;
 }
 
-export function placementOf(state: DesiredState): Placement {
+/** `own`: addresses of the only machine, where director and proxy share one. */
+export function placementOf(state: DesiredState, own?: readonly string[]): Placement {
   const hostByAddress = new Map<string, string | undefined>();
   for (const { vpcId, addresses, host } of state.instance.values()) {
     for (const text of addresses) hostByAddress.set(`${vpcId}/${text}`, host);
@@ -42,8 +49,14 @@ export function placementOf(state: DesiredState): Placement {
     if (role !== 'endpoint') continue;
     for (const text of [...physical, underlay.v4, underlay.v6]) if (text !== undefined) nodeByPhysical.set(text, id);
   }
-  const isRelayed = ![...state.node.values()].some(({ role }) => role === 'director');
+  const hasDirector = [...state.node.values()].some(({ role }) => role === 'director');
   const listenersByLoadBalancer = Map.groupBy(state.listener.values(), ({ loadBalancer }) => loadBalancer);
+  // One machine has no way by GRE to itself, and a VIP belongs to its kernel or to its director, never to both.
+  const isRelayed = ({ id, vips }: StoredLoadBalancer): boolean =>
+    !hasDirector ||
+    (own !== undefined &&
+      (vips.some((vip) => own.includes(vip)) ||
+        (listenersByLoadBalancer.get(id) ?? []).some(({ protocol }) => isProxied(protocol))));
   return { state, hostByAddress, nodeByPhysical, listenersByLoadBalancer, isRelayed };
 }
 

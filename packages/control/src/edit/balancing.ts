@@ -132,7 +132,8 @@ function checkTarget(edit: Edit, input: TargetInput, field: string): TargetInput
       return {
         ...input,
         physical: requireUsableAddress(edit, `${field}/physical`, kind.address),
-        encapsulation: kind.encapsulation,
+        // No endpoint can join a single machine: what is left unsaid means as it is.
+        encapsulation: edit.isOneBox ? (input.encapsulation ?? 'none') : kind.encapsulation,
       };
   }
 }
