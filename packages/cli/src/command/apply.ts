@@ -61,14 +61,20 @@ export async function putConfig(client: Client, loaded: LoadedConfig): Promise<C
   }
 }
 
-/** Waits until every live node applied the revision, one refused it, or the time is over. `node` must be live, too. */
-export async function waitApplied(client: Client, revision: number, timeoutMs: number, node?: string): Promise<Status> {
+/** Waits until every live node applied the revision, one refused it, or the time is over. `nodes` must be live, too. */
+export async function waitApplied(
+  client: Client,
+  revision: number,
+  timeoutMs: number,
+  ...nodes: readonly string[]
+): Promise<Status> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const slice = Math.min(WAIT_SLICE_MS, Math.max(1, Math.round(deadline - performance.now())));
     const status = await client.call<Status>('GET', '/v1/status', { query: { wait: revision, timeoutMs: slice } });
     const isRefused = status.nodes.some((one) => one.refused !== null && one.refused.generation.revision >= revision);
-    const isServed = status.applied && (node === undefined || status.nodes.some((one) => one.id === node && one.live));
+    const isLive = (id: string): boolean => status.nodes.some((one) => one.id === id && one.live);
+    const isServed = status.applied && nodes.every(isLive);
     if (isServed || isRefused || performance.now() >= deadline) return status;
     // Applied everywhere, but the node that matters has not said a word yet.
     if (status.applied) await wait(WAIT_AGAIN_MS);

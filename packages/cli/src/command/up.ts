@@ -5,7 +5,7 @@ import { loadConfig } from '../config/load.ts';
 import { CliError, sentenceOf } from '../errors.ts';
 import { createLog } from '../log.ts';
 import { loadPlugins } from '../plugins.ts';
-import { logFlag, pluginFlag, runRole, startAll } from '../role.ts';
+import { logFlag, packetFlags, pluginFlag, runRole, startAll } from '../role.ts';
 import { type Applied, up as startUp, type Up } from '../up/up.ts';
 import { watchFile } from '../up/watch.ts';
 
@@ -17,6 +17,10 @@ export const up = defineCommand({
     'Controller and proxy in one process, the same code as a cluster; no root needed. HTTP, HTTPS and TCP_SSL listeners work',
     'as in a cluster; TCP and UDP listeners are relayed. VIPs of the file are addresses of this machine to listen on. The',
     'file is watched: a change is applied live, and while it is wrong the last good configuration goes on serving.',
+    '',
+    'With --device (root, or a user namespace) a director runs on that device, too. Load balancers with TCP and UDP listeners',
+    'only, whose VIPs are routed to this machine without being its addresses, are then forwarded packet by packet: targets see',
+    'the client itself, and this machine must be their gateway.',
   ].join('\n'),
   arguments: [],
   flags: {
@@ -31,6 +35,12 @@ export const up = defineCommand({
       schema: { type: 'string', description: 'serve the API here, for clb status, get and others' },
       value: 'HOST:PORT',
     },
+    device: {
+      ...packetFlags.device,
+      required: false,
+      text: 'run a director on this network device; absent: TCP and UDP are relayed',
+    },
+    port: packetFlags.port,
     'api-key': {
       schema: { type: 'string', description: 'key of the API; without one clb makes one and prints it' },
       value: 'KEY',
@@ -40,14 +50,18 @@ export const up = defineCommand({
     log: { ...logFlag.log, schema: { ...logFlag.log.schema, default: 'warn' } },
   },
   connects: false,
-  examples: ['clb up -f lb.yaml', 'clb up -f lb.yaml --api 127.0.0.1:7000 --api-key let-me-in'],
+  examples: [
+    'clb up -f lb.yaml',
+    'clb up -f lb.yaml --device eth0',
+    'clb up -f lb.yaml --api 127.0.0.1:7000 --api-key let-me-in',
+  ],
   async run({ flags }, context) {
     const log = createLog((text) => context.out.log(text), flags.log, context.out.isJson);
     const api = flags.api === undefined ? undefined : parseHostPort(flags.api, '--api');
     const config = await loadConfig(flags.file);
     return runRole(context, {
       name: 'clb up',
-      start: () =>
+      start: (giveUp) =>
         startAll(async (stack) => {
           const pluginHost = await loadPlugins(flags.plugin ?? [], log);
           const box = stack.add(
@@ -56,6 +70,9 @@ export const up = defineCommand({
               pluginHost,
               signal: context.signal,
               log,
+              port: flags.port,
+              onGiveUp: giveUp,
+              ...(flags.device === undefined ? {} : { device: flags.device }),
               ...(api === undefined ? {} : { api }),
               ...(flags['api-key'] === undefined ? {} : { apiKey: flags['api-key'] }),
             }),
@@ -67,7 +84,7 @@ export const up = defineCommand({
       ready: ({ box }) => {
         const shown = api === undefined ? {} : { api: box.api.url, apiKey: box.api.key };
         return {
-          facts: { role: 'up', file: flags.file, ...shown, problems: box.first.problems },
+          facts: { role: 'up', file: flags.file, port: box.port, ...shown, problems: box.first.problems },
           text: readyText(flags.file, box, api !== undefined),
         };
       },
@@ -78,7 +95,7 @@ export const up = defineCommand({
 function readyText(file: string, box: Up, isApiShown: boolean): string {
   const count = box.first.status.loadBalancers.length;
   const lines = [
-    `${file}, ${count} load balancer${count === 1 ? '' : 's'}${isApiShown ? `, API on ${box.api.url} with key ${box.api.key}` : ''}`,
+    `${file}, ${count} load balancer${count === 1 ? '' : 's'}${box.port === null ? '' : `, packets by ${box.port}`}${isApiShown ? `, API on ${box.api.url} with key ${box.api.key}` : ''}`,
   ];
   return [...lines, ...box.first.problems.map((problem) => `  ${problem}`)].join('\n');
 }

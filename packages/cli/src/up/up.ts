@@ -1,14 +1,18 @@
 // One box, one process, the same code as a cluster (control-plane.md B15): a controller with a store in memory, a proxy node beside it,
-// and the real link between them. There is no director, so TCP and UDP listeners are relayed by the proxy (compile decides that).
+// and the real link between them. Without a device there is no director, so TCP and UDP listeners are relayed by the proxy; with one,
+// a director on it forwards what is not an address of this machine (compile decides both).
 import { randomBytes } from 'node:crypto';
+import { networkInterfaces } from 'node:os';
 import {
   type Config,
   type ConfigResult,
   createPluginHost,
+  type NodeInput,
   type Plugin,
   type PluginHost,
   type Status,
 } from '@openclb/model';
+import type { Director } from '@openclb/l4';
 import { formatHostPort, type HostPort } from '../address.ts';
 import { createClient, type Client } from '../client.ts';
 import { problemsOf, putConfig, waitApplied } from '../command/apply.ts';
@@ -20,8 +24,10 @@ import { startProxyNode } from '../proxy-node.ts';
 import { type Running, startAll } from '../role.ts';
 
 const NODE_ID = 'box';
-/** The node needs an underlay address that no VIP has; nothing is ever sent to it (RFC 5737). */
+const DIRECTOR_ID = 'box-director';
+/** Nodes need underlay addresses that no VIP has; nothing is ever sent to them, because nothing here is tunnelled (RFC 5737). */
 const NODE_UNDERLAY = { v4: '192.0.2.1' };
+const DIRECTOR_UNDERLAY = { v4: '192.0.2.2' };
 /** Somebody waits at the terminal: connections that idle do not keep it. */
 const DRAIN_MS = 1_500;
 const APPLY_MS_MAX = 10_000;
@@ -33,6 +39,12 @@ export interface UpOptions {
   readonly api?: HostPort;
   /** Key of the API; otherwise a random one. */
   readonly apiKey?: string;
+  /** Runs a director on this network device: root, or a user namespace. */
+  readonly device?: string;
+  /** What carries the director's packets; `auto` takes the first that works. */
+  readonly port?: 'auto' | 'xdp' | 'packet' | 'tun';
+  /** The director can no longer do its work. */
+  onGiveUp?(error: Error): void;
   readonly plugins?: readonly Plugin[];
   /** Already running plugins, instead of `plugins`. */
   readonly pluginHost?: PluginHost;
@@ -51,6 +63,8 @@ export interface Applied {
 export interface Up extends Running {
   /** URL of the controller and the key that it takes. */
   readonly api: { readonly url: string; readonly key: string };
+  /** What carries the packets of the director, or null without one. */
+  readonly port: string | null;
   /** What the first configuration led to. */
   readonly first: Applied;
   /** Applies another configuration; when it is refused the last good one goes on serving, and this rejects with the reason. */
@@ -76,6 +90,7 @@ export function up(options: UpOptions): Promise<Up> {
       // Nobody probes this box.
       readyPort: 0,
       oneBox: true,
+      ...(options.device === undefined ? {} : { ownAddresses }),
       log: (message, data) => log.debug(data ?? {}, message),
     });
     stack.add({ close: () => app.close() });
@@ -85,28 +100,39 @@ export function up(options: UpOptions): Promise<Up> {
     });
     const client = createClient({ controller: new URL(url), apiKey: key }, closing.signal);
     stack.add(client);
-    const applied = await applyTo(client, first, true);
+    const nodes = nodesOf(options.device);
+    const applied = await applyTo(client, first, nodes, true);
     const plugins = options.pluginHost ?? (await pluginsOf(options.plugins ?? [], log));
     stack.add(plugins);
     stack.add(
       await startProxyNode({ id: NODE_ID, controller: { url, token }, bind: 'vips', drainMs: DRAIN_MS, plugins, log }),
     );
+    const director =
+      options.device === undefined ? null : stack.add(await startBoxDirector(options, { url, token }, log));
     return {
       api: { url, key },
+      port: director?.port ?? null,
       first: await applied(),
-      apply: async (config: Config | string | LoadedConfig) => (await applyTo(client, loadedOf(config), false))(),
+      apply: async (config: Config | string | LoadedConfig) =>
+        (await applyTo(client, loadedOf(config), nodes, false))(),
       status: () => client.call<Status>('GET', '/v1/status'),
     };
   }, options.signal);
 }
 
 /** Puts the document; the result waits for the node. */
-async function applyTo(client: Client, loaded: LoadedConfig, isFirst: boolean): Promise<() => Promise<Applied>> {
-  const result = await putConfig(client, { ...loaded, config: wholeConfig(loaded.config) });
+async function applyTo(
+  client: Client,
+  loaded: LoadedConfig,
+  nodes: readonly NodeInput[],
+  isFirst: boolean,
+): Promise<() => Promise<Applied>> {
+  const result = await putConfig(client, { ...loaded, config: { ...wholeConfig(loaded.config), nodes: [...nodes] } });
   return async () => {
-    const status = await waitApplied(client, result.revision, APPLY_MS_MAX, NODE_ID);
-    const refused = status.nodes.find((node) => node.id === NODE_ID)?.refused;
-    if (refused != null && refused.generation.revision >= result.revision) {
+    const names = nodes.map(({ id }) => id);
+    const status = await waitApplied(client, result.revision, APPLY_MS_MAX, ...names);
+    for (const { id, refused } of status.nodes) {
+      if (!names.includes(id) || refused === null || refused.generation.revision < result.revision) continue;
       throw new CliError(refused.reason, { hint: listenHint(refused.reason), code: 'Refused' });
     }
     if (isFirst && !status.applied)
@@ -126,8 +152,35 @@ function wholeConfig(config: Config): Config {
     loadBalancers: [],
     eips: [],
     ...config,
-    nodes: [{ id: NODE_ID, role: 'proxy', underlay: NODE_UNDERLAY }],
   };
+}
+
+function nodesOf(device: string | undefined): NodeInput[] {
+  const proxy: NodeInput = { id: NODE_ID, role: 'proxy', underlay: NODE_UNDERLAY };
+  return device === undefined ? [proxy] : [proxy, { id: DIRECTOR_ID, role: 'director', underlay: DIRECTOR_UNDERLAY }];
+}
+
+/** Addresses of this machine, without the zone that a link-local one is shown with. */
+function ownAddresses(): string[] {
+  const rows = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  return rows.map(({ address }) => address.replace(/%.*$/, ''));
+}
+
+async function startBoxDirector(
+  { device = '', port = 'auto', onGiveUp }: UpOptions,
+  controller: { readonly url: string; readonly token: string },
+  log: Log,
+): Promise<Director> {
+  const { startDirector } = await import('@openclb/l4');
+  return startDirector({
+    id: DIRECTOR_ID,
+    controller,
+    device,
+    port,
+    workers: 1,
+    log,
+    ...(onGiveUp === undefined ? {} : { onGiveUp }),
+  });
 }
 
 function loadedOf(config: Config | string | LoadedConfig): LoadedConfig {
