@@ -95,8 +95,26 @@ export const NAT64_TCP_INCOMING_SYN_MS: u32 = 6000;
 export const NAT64_ICMP_MS: u32 = 60000;
 export const NAT64_FRAGMENT_MS: u32 = 2000;
 export const NAT64_BYTES: u32 = 512;
+export const METER_ROW_BYTES: u32 = 256;
+export const METER_BUCKETS: u32 = 64;
+export const METER_SETTINGS: u32 = 160;
+export const TOKEN_PARTS: u32 = 1000;
+export const CLOCK_BACK_MS: u32 = 65536;
+export const COOKIE_EPOCH_MS: u32 = 64000;
+export const COOKIE_EPOCHS_ASIDE: u32 = 1;
+export const PROXY_SCALE: u32 = 7;
+export const PROXY_WINDOW_BYTES: u32 = 16384;
+export const NO_SCALE: u32 = 255;
+export const TCP_OPTION_BYTES_MAX: u32 = 40;
+export const TOA_KIND: u32 = 254;
+export const TOA_KIND_TENCENT_V4: u32 = 200;
+export const TOA_KIND_TENCENT_V6: u32 = 253;
+export const TOA_V4_BYTES: u32 = 8;
+export const TOA_V6_BYTES: u32 = 20;
+export const PROXY2_V4_BYTES: u32 = 28;
+export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1108579591;
+export const LAYOUT_HASH: u32 = 19405441;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -574,6 +592,50 @@ export const enum Nat64Tcp {
   BothFin = 7,
   /** A RST has passed, or the session was idle for too long. */
   Trans = 8,
+}
+
+/** What a meter says to a packet or a connection. */
+export const enum MeterVerdict {
+  /** Within every limit; the tokens are taken. */
+  Passed = 0,
+  /** Over the packet rate. */
+  Packets = 1,
+  /** Over the bit rate. */
+  Bits = 2,
+  /** Over the rate of new connections. */
+  Connections = 3,
+}
+
+/** What a segment that claims a SYN cookie is. */
+export const enum CookieVerdict {
+  /** It acknowledges a cookie of ours; the options of the SYN are recovered. */
+  Valid = 0,
+  /** It carries no ACK, or SYN or RST: it can prove nothing. */
+  NoAck = 1,
+  /** The cookie belongs to an epoch that is not accepted. */
+  Aged = 2,
+  /** The cookie is not one that we could have sent for these ends and this sequence number. */
+  Forged = 3,
+  /** The keys are not written yet, or are being replaced. */
+  NotReady = 4,
+}
+
+/** Bits of TcpView.flags: which options a segment carries. */
+export const enum TcpOption {
+  /** Maximum segment size (RFC 9293, 3.7.1). */
+  Mss = 1,
+  /** Window scale (RFC 7323, 2.2). */
+  Scale = 2,
+  /** SACK permitted (RFC 2018, 2). */
+  SackPermitted = 4,
+  /** Timestamps (RFC 7323, 3.2). */
+  Timestamp = 8,
+  /** SACK blocks (RFC 2018, 3). */
+  Sack = 16,
+  /** A client address: kind 254, 253 or 200. */
+  Toa = 32,
+  /** The list runs past the header; what stood in front of that counts. */
+  Malformed = 64,
 }
 
 export const enum PortKind {
@@ -2612,3 +2674,225 @@ if (offsetof<Nat64HeldSyn>('bytes') != 12) ERROR('Nat64HeldSyn.bytes has moved')
 if (offsetof<Nat64HeldSyn>('sourcePort') != 16) ERROR('Nat64HeldSyn.sourcePort has moved');
 if (offsetof<Nat64HeldSyn>('destinationPort') != 18) ERROR('Nat64HeldSyn.destinationPort has moved');
 if (offsetof<Nat64HeldSyn>() != 24) ERROR('Nat64HeldSyn has another size');
+
+/** Head of a meter; its buckets and their settings follow. */
+@unmanaged
+export class Meter {
+  /** Seqlock of the settings: odd while the main thread writes them. */
+  sequence: u32;
+  /** Sequence of the settings that the worker has taken over. */
+  adopted: u32;
+  /** Packets that asked: the demand by which shares are divided. */
+  offeredPackets: u64;
+  /** Bits of them. */
+  offeredBits: u64;
+  /** Connections that asked. */
+  offeredConnections: u64;
+  /** Packets refused by the packet rate. */
+  refusedPackets: u64;
+  /** Packets refused by the bit rate. */
+  refusedBits: u64;
+  /** Connections refused. */
+  refusedConnections: u64;
+  private padding0: u64;
+  @inline static at(address: usize): Meter { return changetype<Meter>(address); }
+}
+export const METER_BYTES: u32 = 64;
+if (offsetof<Meter>('sequence') != 0) ERROR('Meter.sequence has moved');
+if (offsetof<Meter>('adopted') != 4) ERROR('Meter.adopted has moved');
+if (offsetof<Meter>('offeredPackets') != 8) ERROR('Meter.offeredPackets has moved');
+if (offsetof<Meter>('offeredBits') != 16) ERROR('Meter.offeredBits has moved');
+if (offsetof<Meter>('offeredConnections') != 24) ERROR('Meter.offeredConnections has moved');
+if (offsetof<Meter>('refusedPackets') != 32) ERROR('Meter.refusedPackets has moved');
+if (offsetof<Meter>('refusedBits') != 40) ERROR('Meter.refusedBits has moved');
+if (offsetof<Meter>('refusedConnections') != 48) ERROR('Meter.refusedConnections has moved');
+if (offsetof<Meter>() != 64) ERROR('Meter has another size');
+
+/** A token bucket, in thousandths of a token. */
+@unmanaged
+export class Bucket {
+  /** Tokens, in thousandths. */
+  level: u64;
+  /** Tokens a second, which is thousandths a millisecond. */
+  rate: u64;
+  /** Burst, in thousandths. */
+  full: u64;
+  /** Time from empty to full, rounded up. 0: no limit. */
+  fillMs: u32;
+  /** Time of the level. */
+  lastMs: u32;
+  @inline static at(address: usize): Bucket { return changetype<Bucket>(address); }
+}
+export const BUCKET_BYTES: u32 = 32;
+if (offsetof<Bucket>('level') != 0) ERROR('Bucket.level has moved');
+if (offsetof<Bucket>('rate') != 8) ERROR('Bucket.rate has moved');
+if (offsetof<Bucket>('full') != 16) ERROR('Bucket.full has moved');
+if (offsetof<Bucket>('fillMs') != 24) ERROR('Bucket.fillMs has moved');
+if (offsetof<Bucket>('lastMs') != 28) ERROR('Bucket.lastMs has moved');
+if (offsetof<Bucket>() != 32) ERROR('Bucket has another size');
+
+/** What the main thread wants a bucket to be. */
+@unmanaged
+export class BucketSetting {
+  /** As in Bucket. */
+  rate: u64;
+  /** As in Bucket. */
+  full: u64;
+  /** As in Bucket. */
+  fillMs: u32;
+  private padding0: u32;
+  @inline static at(address: usize): BucketSetting { return changetype<BucketSetting>(address); }
+}
+export const BUCKET_SETTING_BYTES: u32 = 24;
+if (offsetof<BucketSetting>('rate') != 0) ERROR('BucketSetting.rate has moved');
+if (offsetof<BucketSetting>('full') != 8) ERROR('BucketSetting.full has moved');
+if (offsetof<BucketSetting>('fillMs') != 16) ERROR('BucketSetting.fillMs has moved');
+if (offsetof<BucketSetting>() != 24) ERROR('BucketSetting has another size');
+
+/** Keys of SYN cookies, written by the main thread, one for all. */
+@unmanaged
+export class CookieState {
+  /** 1 when epoch and keys belong together. */
+  isReady: u32;
+  /** Current epoch: unix time / 64 s, its low 32 bits. */
+  epoch: u32;
+  /** Added to the time of a burst it gives the clock of our timestamps: unix time in milliseconds. */
+  clockMs: u32;
+  /** Room for a later field. */
+  spare: u32;
+  /** SipHash key of epochs with the low bits 0, first half. Three more keys follow. */
+  key0Low: u64;
+  /** Second half. */
+  key0High: u64;
+  /** Key of epochs with the low bits 1. */
+  key1Low: u64;
+  /** Second half. */
+  key1High: u64;
+  /** Key of epochs with the low bits 2. */
+  key2Low: u64;
+  /** Second half. */
+  key2High: u64;
+  /** Key of epochs with the low bits 3. */
+  key3Low: u64;
+  /** Second half. */
+  key3High: u64;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  @inline static at(address: usize): CookieState { return changetype<CookieState>(address); }
+}
+export const COOKIE_STATE_BYTES: u32 = 128;
+if (offsetof<CookieState>('isReady') != 0) ERROR('CookieState.isReady has moved');
+if (offsetof<CookieState>('epoch') != 4) ERROR('CookieState.epoch has moved');
+if (offsetof<CookieState>('clockMs') != 8) ERROR('CookieState.clockMs has moved');
+if (offsetof<CookieState>('spare') != 12) ERROR('CookieState.spare has moved');
+if (offsetof<CookieState>('key0Low') != 16) ERROR('CookieState.key0Low has moved');
+if (offsetof<CookieState>('key0High') != 24) ERROR('CookieState.key0High has moved');
+if (offsetof<CookieState>('key1Low') != 32) ERROR('CookieState.key1Low has moved');
+if (offsetof<CookieState>('key1High') != 40) ERROR('CookieState.key1High has moved');
+if (offsetof<CookieState>('key2Low') != 48) ERROR('CookieState.key2Low has moved');
+if (offsetof<CookieState>('key2High') != 56) ERROR('CookieState.key2High has moved');
+if (offsetof<CookieState>('key3Low') != 64) ERROR('CookieState.key3Low has moved');
+if (offsetof<CookieState>('key3High') != 72) ERROR('CookieState.key3High has moved');
+if (offsetof<CookieState>() != 128) ERROR('CookieState has another size');
+
+/** The options of a segment. Offsets count from the TCP header. */
+@unmanaged
+export class TcpView {
+  /** TcpOption bits. */
+  flags: u16;
+  /** Maximum segment size, or 0. */
+  mss: u16;
+  /** Window scale, at most 14, or NO_SCALE. */
+  scale: u8;
+  /** Number of SACK blocks. */
+  sackBlocks: u8;
+  /** Offset of the first block, or 0. */
+  sackAt: u8;
+  /** Offset of TSval, or 0. */
+  timestampAt: u8;
+  /** Offset of the first option with a client address, or 0. */
+  toaAt: u8;
+  /** Its length. */
+  toaBytes: u8;
+  /** Option bytes up to the end of the list. */
+  usedBytes: u16;
+  /** TSval. */
+  tsval: u32;
+  /** TSecr. */
+  tsecr: u32;
+  private padding0: u32;
+  private padding1: u64;
+  @inline static at(address: usize): TcpView { return changetype<TcpView>(address); }
+}
+export const TCP_VIEW_BYTES: u32 = 32;
+if (offsetof<TcpView>('flags') != 0) ERROR('TcpView.flags has moved');
+if (offsetof<TcpView>('mss') != 2) ERROR('TcpView.mss has moved');
+if (offsetof<TcpView>('scale') != 4) ERROR('TcpView.scale has moved');
+if (offsetof<TcpView>('sackBlocks') != 5) ERROR('TcpView.sackBlocks has moved');
+if (offsetof<TcpView>('sackAt') != 6) ERROR('TcpView.sackAt has moved');
+if (offsetof<TcpView>('timestampAt') != 7) ERROR('TcpView.timestampAt has moved');
+if (offsetof<TcpView>('toaAt') != 8) ERROR('TcpView.toaAt has moved');
+if (offsetof<TcpView>('toaBytes') != 9) ERROR('TcpView.toaBytes has moved');
+if (offsetof<TcpView>('usedBytes') != 10) ERROR('TcpView.usedBytes has moved');
+if (offsetof<TcpView>('tsval') != 12) ERROR('TcpView.tsval has moved');
+if (offsetof<TcpView>('tsecr') != 16) ERROR('TcpView.tsecr has moved');
+if (offsetof<TcpView>() != 32) ERROR('TcpView has another size');
+
+/** A segment without data to be written, or what a SYN cookie has proved. */
+@unmanaged
+export class Segment {
+  /** Source address. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** Destination address. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** Sequence number. */
+  sequence: u32;
+  /** Acknowledgment number; of a proved cookie our initial sequence number. */
+  acknowledgment: u32;
+  /** TSval. */
+  tsval: u32;
+  /** TSecr; of a proved cookie the TSval that we had sent. */
+  tsecr: u32;
+  /** Source port. */
+  sourcePort: u16;
+  /** Destination port. */
+  destinationPort: u16;
+  /** Window field as it is written. */
+  window: u16;
+  /** MSS option, or 0 for none. */
+  mss: u16;
+  /** TCP flags. */
+  flags: u8;
+  /** Window scale option, or NO_SCALE. */
+  scale: u8;
+  /** 1: SACK permitted option. */
+  sackPermitted: u8;
+  /** 1: timestamps option. */
+  hasTimestamp: u8;
+  private padding0: u32;
+  @inline static at(address: usize): Segment { return changetype<Segment>(address); }
+}
+export const SEGMENT_BYTES: u32 = 64;
+if (offsetof<Segment>('sourceHigh') != 0) ERROR('Segment.source has moved');
+if (offsetof<Segment>('destinationHigh') != 16) ERROR('Segment.destination has moved');
+if (offsetof<Segment>('sequence') != 32) ERROR('Segment.sequence has moved');
+if (offsetof<Segment>('acknowledgment') != 36) ERROR('Segment.acknowledgment has moved');
+if (offsetof<Segment>('tsval') != 40) ERROR('Segment.tsval has moved');
+if (offsetof<Segment>('tsecr') != 44) ERROR('Segment.tsecr has moved');
+if (offsetof<Segment>('sourcePort') != 48) ERROR('Segment.sourcePort has moved');
+if (offsetof<Segment>('destinationPort') != 50) ERROR('Segment.destinationPort has moved');
+if (offsetof<Segment>('window') != 52) ERROR('Segment.window has moved');
+if (offsetof<Segment>('mss') != 54) ERROR('Segment.mss has moved');
+if (offsetof<Segment>('flags') != 56) ERROR('Segment.flags has moved');
+if (offsetof<Segment>('scale') != 57) ERROR('Segment.scale has moved');
+if (offsetof<Segment>('sackPermitted') != 58) ERROR('Segment.sackPermitted has moved');
+if (offsetof<Segment>('hasTimestamp') != 59) ERROR('Segment.hasTimestamp has moved');
+if (offsetof<Segment>() != 64) ERROR('Segment has another size');

@@ -1,6 +1,7 @@
 // Every enumeration that both sides of the wasm boundary know: numbers never change their meaning, new ones go to the end of their block.
 import { endpointFlagEnum, endpointKindEnum } from './endpoint.ts';
 import { enumeration, valuesOf } from './enumeration.ts';
+import { cookieVerdictEnum, meterVerdictEnum, tcpOptionEnum } from './meters.ts';
 import { nat64FlagEnum, nat64ReasonEnum, nat64TcpEnum, nat64VerdictEnum } from './nat64.ts';
 
 export const verdictEnum = enumeration('Verdict', 'What becomes of a packet.', {
@@ -239,4 +240,7 @@ export const ENUMS = [
   nat64ReasonEnum,
   nat64FlagEnum,
   nat64TcpEnum,
+  meterVerdictEnum,
+  cookieVerdictEnum,
+  tcpOptionEnum,
 ] as const;

@@ -10,6 +10,7 @@ import {
 } from './endpoint.ts';
 import { ENUMS } from './enums.ts';
 import { LIMITS } from './limits.ts';
+import { Bucket, BucketSetting, CookieState, Meter, Segment, TcpView, meterLimits } from './meters.ts';
 import {
   Nat64Binding,
   Nat64Eam,
@@ -31,6 +32,7 @@ export * from './endpoint.ts';
 export * from './enumeration.ts';
 export * from './enums.ts';
 export * from './limits.ts';
+export * from './meters.ts';
 export * from './nat64.ts';
 export * from './packet.ts';
 export * from './port.ts';
@@ -58,10 +60,21 @@ export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   Nat64Session,
   Nat64Fragment,
   Nat64HeldSyn,
+  Meter,
+  Bucket,
+  BucketSetting,
+  CookieState,
+  TcpView,
+  Segment,
 ];
 
 /** Named constants beside the limits that AssemblyScript gets as well. */
-export const CONSTANTS: Readonly<Record<string, number>> = { ...portLimits, ...endpointLimits, ...nat64Limits };
+export const CONSTANTS: Readonly<Record<string, number>> = {
+  ...portLimits,
+  ...endpointLimits,
+  ...nat64Limits,
+  ...meterLimits,
+};
 
 /** Plain enumerations that AssemblyScript gets as well. */
 export const PLAIN_ENUMS: Readonly<Record<string, Readonly<Record<string, number>>>> = { PortKind };

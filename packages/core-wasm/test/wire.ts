@@ -1,4 +1,4 @@
-// The wire headers as a wasm of their own (assembly/testing.ts), compiled on the spot: no release contains it.
+// Single functions of the core as a wasm of their own (by default the wire headers), compiled on the spot: no release contains it.
 import { main } from 'assemblyscript/asc';
 
 export interface Wire {
@@ -12,7 +12,7 @@ export interface Wire {
 /** Past the page of static data; odd and even addresses are both legal. */
 export const AT = 4096;
 
-export async function wire(): Promise<Wire> {
+export async function wire(entry = 'assembly/testing.ts', optimize = '-O1'): Promise<Wire> {
   let binary: Uint8Array | null = null;
   const options = [
     '--baseDir',
@@ -22,13 +22,15 @@ export async function wire(): Promise<Wire> {
     '--importMemory',
     '--enable',
     'threads',
+    '--enable',
+    'simd',
   ];
-  const { error, stderr } = await main(['assembly/testing.ts', '-O1', '--outFile', 'testing.wasm', ...options], {
+  const { error, stderr } = await main([entry, optimize, '--outFile', 'testing.wasm', ...options], {
     writeFile: (name, contents) => {
       if (name === 'testing.wasm') binary = contents as Uint8Array;
     },
   });
-  if (error !== null || binary === null) throw new Error(`assembly/testing.ts does not compile: ${stderr.toString()}`);
+  if (error !== null || binary === null) throw new Error(`${entry} does not compile: ${stderr.toString()}`);
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
   const abort = (_message: number, _file: number, line: number): never => {
     throw new Error(`assertion at line ${line}`);
