@@ -22,6 +22,12 @@ export interface ClusterOptions extends TopologyOptions {
   nodes?: readonly string[];
 }
 
+export interface CommandOutcome {
+  status: number;
+  stdout: string;
+  stderr: string;
+}
+
 export interface Cluster {
   network: Network;
   placement: Placement;
@@ -35,7 +41,9 @@ export interface Cluster {
   /** How a person runs `clb` from anywhere. */
   clbLine: string;
   /** Runs `clb` at the tenant's. */
-  clb(...words: string[]): Promise<{ status: number; stdout: string; stderr: string }>;
+  clb(...words: string[]): Promise<CommandOutcome>;
+  /** Runs any program at the tenant's. */
+  atClient(...words: string[]): Promise<CommandOutcome>;
   watch(nodes: readonly NodeName[], name: string): Watch;
   startRole(name: string): Promise<Running>;
   startServer(name: string): Promise<Running>;
@@ -102,7 +110,8 @@ async function populate(network: Network, options: ClusterOptions): Promise<Clus
     servers,
     startRole,
     startServer: startTarget,
-    clb: (...words) => runClb(network, words),
+    clb: (...words) => runAtClient(network, clbCommand(...words)),
+    atClient: (...words) => runAtClient(network, words),
     watch: (nodes, name) => watchNodes(network, nodes, name),
     down: () => removeNetwork(network),
   };
@@ -153,11 +162,9 @@ function roleCommand(network: Network, name: string, port: string): string[] {
   return clbCommand(role, '--id', name, '--device', 'eth0', '--port', port, ...link);
 }
 
-function runClb(
-  network: Network,
-  words: readonly string[],
-): Promise<{ status: number; stdout: string; stderr: string }> {
-  const argv = ['netns', 'exec', namespaceName(network, 'client'), ...clbCommand(...words)];
+/** Runs a command in the client's namespace, with what `clb` needs in its environment. */
+function runAtClient(network: Network, words: readonly string[]): Promise<CommandOutcome> {
+  const argv = ['netns', 'exec', namespaceName(network, 'client'), ...words];
   const env = { ...process.env, CLB_CONTROLLER: CONTROLLER_URL, CLB_API_KEY: API_KEY };
   const child = spawn('ip', argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   const read = { stdout: '', stderr: '' };

@@ -1,4 +1,5 @@
 // Line 2 of the story: the client reaches both VMs by weight; what the wire shows, what the directors count, and which port carried it.
+import { spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { vmAnswer } from '../agent.ts';
 import { portsInUse } from '../cluster.ts';
@@ -54,6 +55,7 @@ export async function reachedByWeight(
     own.length === requests,
     `${own.length} of ${requests} answers name the client`,
   );
+  await claimCurl(cluster, tell, vip);
   await claimGre(cluster, tell, seen, 100, client);
   claimBothCarry(tell, seen);
   tell.claim("each director's counters grow by exactly what the wire shows", compared.isEqual, compared.text);
@@ -63,6 +65,20 @@ export async function reachedByWeight(
     'every checksum on the wire is right, inside the tunnels as well',
     faults.length === 0,
     faults[0] ?? `${seen.length} packets verified`,
+  );
+}
+
+/** A client that none of this repository wrote, where it is installed. */
+async function claimCurl(cluster: Cluster, tell: Teller, vip: string): Promise<void> {
+  if (spawnSync('curl', ['--version']).error)
+    return tell.note('curl is not installed, so the client of the demo stands in for it');
+  const url = `http://${vip.includes(':') ? `[${vip}]` : vip}/`;
+  const { status, stdout } = await cluster.atClient('curl', '--silent', '--show-error', '--max-time', '3', url);
+  const name = /"name":"(vm-a[12])"/.exec(stdout)?.[1];
+  tell.claim(
+    `curl ${url} is answered as well`,
+    status === 0 && name !== undefined,
+    `exit status ${status}, answered by ${name ?? stdout}`,
   );
 }
 
