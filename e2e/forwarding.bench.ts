@@ -19,6 +19,7 @@ import type { Network, Running } from '../tools/testkit/index.ts';
 import type { Flood } from './bench/flood.ts';
 import {
   loadNote,
+  median,
   missing,
   printRows,
   ratioRow,
@@ -67,10 +68,10 @@ async function packetRows(): Promise<Row[]> {
       }
     }
     const generator = await startGenerator(network);
-    const sent = new Map<Contestant, number>();
+    const sent = new Map<Contestant, number[]>();
     const values = await rounds(contestants, ROUNDS, async (contestant) => {
       const { received, sent: offered, ms } = await generator(orderOf(contestant));
-      sent.set(contestant, Math.max(sent.get(contestant) ?? 0, offered / ms));
+      sent.set(contestant, [...(sent.get(contestant) ?? []), offered / ms]);
       return received / ms;
     });
     return [...rows, ...rowsOf(values, sent, load)];
@@ -214,11 +215,11 @@ async function startGenerator(network: Network): Promise<(order: string) => Prom
   };
 }
 
-function rowsOf(values: Map<Contestant, number[]>, sent: Map<Contestant, number>, load: number): Row[] {
+function rowsOf(values: Map<Contestant, number[]>, sent: Map<Contestant, number[]>, load: number): Row[] {
   const [plain = [], moved = []] = [values.get('nft'), values.get('rps')];
   const best = (plain.length > 0 ? plain : moved).map((value, round) => Math.max(value, moved[round] ?? 0));
   return [...values].map(([contestant, own]) => {
-    const note = `sent ${(sent.get(contestant) ?? 0).toFixed(0)}; ${loadNote(load)}`;
+    const note = `sent ${median(sent.get(contestant) ?? []).toFixed(0)}; ${loadNote(load)}`;
     const [name, kind] = contestant.split(' ');
     if (kind === undefined) {
       const how = name === 'rps' ? ', received on CPU 0 (RPS)' : '';

@@ -11,6 +11,10 @@ const director = await startDirector({
   flows: 65_536,
   image: JSON.parse(readFileSync(file, 'utf8')),
   log: silentLog,
+}).catch((error: unknown) => {
+  // One line: it becomes a note of the table.
+  console.error(String(error));
+  process.exit(1);
 });
 console.log(`ready: ${director.portInfo.detail}`);
 process.on('SIGTERM', () => void director.close().then(() => process.exit(0)));
