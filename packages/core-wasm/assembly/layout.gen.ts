@@ -114,7 +114,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 19405441;
+export const LAYOUT_HASH: u32 = 3248699867;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -969,10 +969,10 @@ export class FlowEntry {
   inboundMs: u32;
   /** Last packet of the target. */
   outboundMs: u32;
-  /** First packet. */
-  createdMs: u32;
-  /** Next free entry + 1, or 0, while free. */
-  next: u32;
+  /** Packets of the client. */
+  packetsIn: u32;
+  /** Packets of the target. */
+  packetsOut: u32;
   /** Hash of the forward key. */
   forwardHash: u32;
   /** Hash of the reverse key. */
@@ -993,10 +993,10 @@ export class FlowEntry {
   clientHostHigh: u64;
   clientHostLow: u64;
   @inline get clientHost(): usize { return changetype<usize>(this) + 96; }
-  /** Packets of the client. */
-  packetsIn: u32;
-  /** Packets of the target. */
-  packetsOut: u32;
+  /** First packet. */
+  createdMs: u32;
+  /** Next free entry + 1, or 0, while free. */
+  next: u32;
   private padding0: u64;
   @inline static at(address: usize): FlowEntry { return changetype<FlowEntry>(address); }
 }
@@ -1012,8 +1012,8 @@ if (offsetof<FlowEntry>('protocol') != 45) ERROR('FlowEntry.protocol has moved')
 if (offsetof<FlowEntry>('flags') != 46) ERROR('FlowEntry.flags has moved');
 if (offsetof<FlowEntry>('inboundMs') != 48) ERROR('FlowEntry.inboundMs has moved');
 if (offsetof<FlowEntry>('outboundMs') != 52) ERROR('FlowEntry.outboundMs has moved');
-if (offsetof<FlowEntry>('createdMs') != 56) ERROR('FlowEntry.createdMs has moved');
-if (offsetof<FlowEntry>('next') != 60) ERROR('FlowEntry.next has moved');
+if (offsetof<FlowEntry>('packetsIn') != 56) ERROR('FlowEntry.packetsIn has moved');
+if (offsetof<FlowEntry>('packetsOut') != 60) ERROR('FlowEntry.packetsOut has moved');
 if (offsetof<FlowEntry>('forwardHash') != 64) ERROR('FlowEntry.forwardHash has moved');
 if (offsetof<FlowEntry>('reverseHash') != 68) ERROR('FlowEntry.reverseHash has moved');
 if (offsetof<FlowEntry>('worker') != 72) ERROR('FlowEntry.worker has moved');
@@ -1023,8 +1023,8 @@ if (offsetof<FlowEntry>('epoch') != 84) ERROR('FlowEntry.epoch has moved');
 if (offsetof<FlowEntry>('syncedMs') != 88) ERROR('FlowEntry.syncedMs has moved');
 if (offsetof<FlowEntry>('ordinal') != 92) ERROR('FlowEntry.ordinal has moved');
 if (offsetof<FlowEntry>('clientHostHigh') != 96) ERROR('FlowEntry.clientHost has moved');
-if (offsetof<FlowEntry>('packetsIn') != 112) ERROR('FlowEntry.packetsIn has moved');
-if (offsetof<FlowEntry>('packetsOut') != 116) ERROR('FlowEntry.packetsOut has moved');
+if (offsetof<FlowEntry>('createdMs') != 112) ERROR('FlowEntry.createdMs has moved');
+if (offsetof<FlowEntry>('next') != 116) ERROR('FlowEntry.next has moved');
 if (offsetof<FlowEntry>() != 128) ERROR('FlowEntry has another size');
 
 /** A target group, by slot. */
@@ -1560,6 +1560,71 @@ if (offsetof<UnresolvedRow>('port') != 16) ERROR('UnresolvedRow.port has moved')
 if (offsetof<UnresolvedRow>('atMs') != 20) ERROR('UnresolvedRow.atMs has moved');
 if (offsetof<UnresolvedRow>() != 32) ERROR('UnresolvedRow has another size');
 
+/** The tunnel to a target as the walk found it last: headers ready to be copied, and under what they hold. */
+@unmanaged
+export class Way {
+  /** Generation of the image, or 0 when nothing is known. */
+  generation: u32;
+  /** NextHopTable.sequence. */
+  sequence: u32;
+  /** Largest inner packet by route and port; what is learned about the host comes on top. */
+  limit: u32;
+  /** Bytes of the outer headers without the link header. */
+  overhead: u32;
+  /** Host slot. */
+  host: u32;
+  /** Neighbour row. */
+  neighbour: u32;
+  /** Sum of the outer IPv4 header without its first word and checksum. */
+  sum: u32;
+  /** Bytes of link header and outer headers. */
+  headerBytes: u8;
+  /** 4 or 6. */
+  innerFamily: u8;
+  /** 4 or 6. */
+  outerFamily: u8;
+  /** Port index. */
+  port: u8;
+  /** The headers; they end where this block of 64 bytes ends. */
+  header0High: u64;
+  header0Low: u64;
+  @inline get header0(): usize { return changetype<usize>(this) + 32; }
+  /** Second quarter. */
+  header1High: u64;
+  header1Low: u64;
+  @inline get header1(): usize { return changetype<usize>(this) + 48; }
+  /** Third quarter. */
+  header2High: u64;
+  header2Low: u64;
+  @inline get header2(): usize { return changetype<usize>(this) + 64; }
+  /** Last quarter. */
+  header3High: u64;
+  header3Low: u64;
+  @inline get header3(): usize { return changetype<usize>(this) + 80; }
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  @inline static at(address: usize): Way { return changetype<Way>(address); }
+}
+export const WAY_BYTES: u32 = 128;
+if (offsetof<Way>('generation') != 0) ERROR('Way.generation has moved');
+if (offsetof<Way>('sequence') != 4) ERROR('Way.sequence has moved');
+if (offsetof<Way>('limit') != 8) ERROR('Way.limit has moved');
+if (offsetof<Way>('overhead') != 12) ERROR('Way.overhead has moved');
+if (offsetof<Way>('host') != 16) ERROR('Way.host has moved');
+if (offsetof<Way>('neighbour') != 20) ERROR('Way.neighbour has moved');
+if (offsetof<Way>('sum') != 24) ERROR('Way.sum has moved');
+if (offsetof<Way>('headerBytes') != 28) ERROR('Way.headerBytes has moved');
+if (offsetof<Way>('innerFamily') != 29) ERROR('Way.innerFamily has moved');
+if (offsetof<Way>('outerFamily') != 30) ERROR('Way.outerFamily has moved');
+if (offsetof<Way>('port') != 31) ERROR('Way.port has moved');
+if (offsetof<Way>('header0High') != 32) ERROR('Way.header0 has moved');
+if (offsetof<Way>('header1High') != 48) ERROR('Way.header1 has moved');
+if (offsetof<Way>('header2High') != 64) ERROR('Way.header2 has moved');
+if (offsetof<Way>('header3High') != 80) ERROR('Way.header3 has moved');
+if (offsetof<Way>() != 128) ERROR('Way has another size');
+
 /** Regions of one worker. */
 @unmanaged
 export class WorkerMap {
@@ -1615,7 +1680,9 @@ export class WorkerMap {
   endpoint: u32;
   /** Bytes of it. */
   endpointBytes: u32;
-  private padding0: u64;
+  /** Address of the Ways, one a target slot. */
+  ways: u32;
+  private padding0: u32;
   private padding1: u64;
   private padding2: u64;
   @inline static at(address: usize): WorkerMap { return changetype<WorkerMap>(address); }
@@ -1647,6 +1714,7 @@ if (offsetof<WorkerMap>('portsMax') != 88) ERROR('WorkerMap.portsMax has moved')
 if (offsetof<WorkerMap>('portAreas') != 92) ERROR('WorkerMap.portAreas has moved');
 if (offsetof<WorkerMap>('endpoint') != 96) ERROR('WorkerMap.endpoint has moved');
 if (offsetof<WorkerMap>('endpointBytes') != 100) ERROR('WorkerMap.endpointBytes has moved');
+if (offsetof<WorkerMap>('ways') != 104) ERROR('WorkerMap.ways has moved');
 if (offsetof<WorkerMap>() != 128) ERROR('WorkerMap has another size');
 
 /** What one worker keeps between bursts. */

@@ -40,6 +40,7 @@ export let unresolved: usize = 0;
 export let trace: usize = 0;
 export let portStates: usize = 0;
 export let endpoint: usize = 0;
+export let ways: usize = 0;
 export let endpointShared: usize = 0;
 
 export let health: usize = 0;
@@ -108,6 +109,7 @@ function initWorker(): void {
   trace = workerMap.trace;
   portStates = workerMap.portStates;
   endpoint = workerMap.endpoint;
+  ways = workerMap.ways;
 }
 
 /** Points the tables at the bank of a generation; 0 means none. */

@@ -70,6 +70,7 @@ export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
   portAreas: ['u32', 'Ring areas of the ports, PORT_AREA_BYTES each; page-aligned.'],
   endpoint: ['u32', 'Region of the endpoint’s own memory (return memory); laid out by the endpoint.'],
   endpointBytes: ['u32', 'Bytes of it.'],
+  ways: ['u32', 'Address of the Ways, one a target slot.'],
 });
 
 export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
@@ -226,8 +227,8 @@ export const FlowEntry = record(
     flags: ['u16', 'FlowFlag bits.'],
     inboundMs: ['u32', 'Last packet of the client.'],
     outboundMs: ['u32', 'Last packet of the target.'],
-    createdMs: ['u32', 'First packet.'],
-    next: ['u32', 'Next free entry + 1, or 0, while free.'],
+    packetsIn: ['u32', 'Packets of the client.'],
+    packetsOut: ['u32', 'Packets of the target.'],
     forwardHash: ['u32', 'Hash of the forward key.'],
     reverseHash: ['u32', 'Hash of the reverse key.'],
     worker: ['u32', 'T(last): the worker whose tunnel address carries this flow.'],
@@ -237,8 +238,31 @@ export const FlowEntry = record(
     syncedMs: ['u32', 'Sync: last record sent.'],
     ordinal: ['u32', 'Sync: ordinal of the owner.'],
     clientHost: ['bytes16', 'Outer source of a client inside a VPC (internal VIP): replies go back to it.'],
-    packetsIn: ['u32', 'Packets of the client.'],
-    packetsOut: ['u32', 'Packets of the target.'],
+    createdMs: ['u32', 'First packet.'],
+    next: ['u32', 'Next free entry + 1, or 0, while free.'],
+  },
+);
+
+export const Way = record(
+  'Way',
+  128,
+  'The tunnel to a target as the walk found it last: headers ready to be copied, and under what they hold.',
+  {
+    generation: ['u32', 'Generation of the image, or 0 when nothing is known.'],
+    sequence: ['u32', 'NextHopTable.sequence.'],
+    limit: ['u32', 'Largest inner packet by route and port; what is learned about the host comes on top.'],
+    overhead: ['u32', 'Bytes of the outer headers without the link header.'],
+    host: ['u32', 'Host slot.'],
+    neighbour: ['u32', 'Neighbour row.'],
+    sum: ['u32', 'Sum of the outer IPv4 header without its first word and checksum.'],
+    headerBytes: ['u8', 'Bytes of link header and outer headers.'],
+    innerFamily: ['u8', '4 or 6.'],
+    outerFamily: ['u8', '4 or 6.'],
+    port: ['u8', 'Port index.'],
+    header0: ['bytes16', 'The headers; they end where this block of 64 bytes ends.'],
+    header1: ['bytes16', 'Second quarter.'],
+    header2: ['bytes16', 'Third quarter.'],
+    header3: ['bytes16', 'Last quarter.'],
   },
 );
 

@@ -13,6 +13,7 @@ import {
   Verdict,
 } from '../layout.gen';
 import { bank, burst as records, setNow, slabBytes } from '../memory';
+import { touchEntry, touchIndex } from '../table/flow-index';
 import { targetAt } from '../table/rows';
 import { drop, settle } from '../verdict';
 import { decapsulate } from './decapsulate';
@@ -26,14 +27,30 @@ import { outbound } from './outbound';
 import { parse } from './parse';
 import { routeTo, routeToTarget, routeToTunnel } from './route';
 import { trace, traceAfresh } from './trace';
+import { expectInbound } from './track';
+
+/** Packets that go side by side; one where the trace of a packet has to stay in one piece. */
+const GROUP: u32 = TRACE == 0 ? 16 : 1;
 
 /** The director's walks. */
 export function forwardBurst(count: u32, nowMs: u32): void {
   setNow(nowMs);
   const end = min(count, BURST_MAX);
-  for (let index: u32 = 0; index < end; index++) {
+  for (let from: u32 = 0; from < end; from += GROUP) walkGroup(from, min(from + GROUP, end));
+}
+
+/** Some packets side by side up to their flows, because the caches fetch many lines in the time of one; then each to its end. */
+function walkGroup(from: u32, to: u32): void {
+  for (let index = from; index < to; index++) {
     const packet = recordAt(index);
-    if (begin(packet) && hasImage(packet)) walk(packet);
+    if (begin(packet) && hasImage(packet)) look(packet);
+  }
+  // Loops as short as these keep some twenty cache misses on their way at once. A hash that an earlier packet left does no harm.
+  for (let index = from; index < to; index++) touchIndex(recordAt(index).flowHash);
+  for (let index = from; index < to; index++) touchEntry(recordAt(index).flowHash);
+  for (let index = from; index < to; index++) {
+    const packet = recordAt(index);
+    if (packet.verdict == <u8>Verdict.None) walk(packet);
     finish(packet);
   }
 }
@@ -67,12 +84,17 @@ export function probeBurst(count: u32, nowMs: u32): void {
   }
 }
 
-function walk(packet: PacketRecord): void {
+/** Reads the image alone, so the packets in front of this one cannot change the outcome. */
+function look(packet: PacketRecord): void {
   if (!parse(packet)) return;
   trace(packet, Step.Parse, packet.protocol, packet.sourcePort, packet.destinationPort, packet.tcpFlags);
   if (!dispatch(packet)) return;
+  trace(packet, Step.Dispatch, packet.direction, packet.net, 0, 0);
+  if (packet.direction == <u8>Direction.Inbound) expectInbound(packet);
+}
+
+function walk(packet: PacketRecord): void {
   const direction: u32 = packet.direction;
-  trace(packet, Step.Dispatch, direction, packet.net, 0, 0);
   if (direction == Direction.Inbound) inbound(packet);
   else if (direction == Direction.Tunnel || direction == Direction.EipOutbound) walkTunnel(packet);
   else if (direction == Direction.EipInbound) eipInbound(packet);
@@ -84,8 +106,10 @@ function walkTunnel(packet: PacketRecord): void {
   if (!decapsulate(packet) || !dispatchInner(packet)) return;
   const direction: u32 = packet.direction;
   trace(packet, Step.Dispatch, direction, packet.net, 0, 0);
-  if (direction == Direction.Inbound) inbound(packet);
-  else if (direction == Direction.EipOutbound) eipOutbound(packet);
+  if (direction == Direction.Inbound) {
+    expectInbound(packet);
+    inbound(packet);
+  } else if (direction == Direction.EipOutbound) eipOutbound(packet);
   else if (direction == Direction.Icmp) walkIcmp(packet);
   else outbound(packet);
 }

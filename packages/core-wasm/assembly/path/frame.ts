@@ -7,7 +7,7 @@ import { Tcp } from '../wire/tcp';
 import { Udp } from '../wire/udp';
 
 /** Nothing is written in front of this offset of a chunk: an AF_PACKET slot keeps its status word there. */
-const CHUNK_RESERVED: u32 = 64;
+export const CHUNK_RESERVED: u32 = 64;
 const CHUNK_MASK: u32 = CHUNK_BYTES - 1;
 
 export function frameAt(packet: PacketRecord): usize {

@@ -2,6 +2,7 @@
 import { Encapsulation, NONE, PacketFlag, PacketRecord } from '../layout.gen';
 import { countIn } from '../table/counter';
 import { flowAt } from '../table/flow-index';
+import { sequence } from '../table/next-hop';
 import { targetAt } from '../table/rows';
 import { admit } from './admit';
 import { answer } from './answer';
@@ -18,6 +19,7 @@ import { routeTo, routeToTarget, routeToTunnel } from './route';
 import { recompute, schedule } from './schedule';
 import { trackInbound } from './track';
 import { translateInbound } from './translate';
+import { learnWay, takeWay } from './way';
 
 export function inbound(packet: PacketRecord): void {
   if (walk(packet)) return;
@@ -37,13 +39,22 @@ function walk(packet: PacketRecord): bool {
     trackInbound(packet) &&
     schedule(packet) &&
     open(packet) &&
+    (takeWay(packet) || longEnd(packet))
+  );
+}
+
+/** The rest of the walk, step by step. What is put in here must hold for way.ts too, or keep packets from it. */
+function longEnd(packet: PacketRecord): bool {
+  const before = sequence();
+  return (
     routeToTarget(packet, targetAt(packet.targetSlot)) &&
     fit(packet) &&
     hop(packet) &&
     countPacket(packet) &&
     translateInbound(packet) &&
     encapsulate(packet, targetAt(packet.targetSlot).encapsulation) &&
-    emit(packet)
+    emit(packet) &&
+    learnWay(packet, before)
   );
 }
 

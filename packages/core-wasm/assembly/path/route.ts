@@ -68,7 +68,7 @@ export function clampToTarget(packet: PacketRecord, target: TargetRow): bool {
   const isV4 = !isZero(row.v4) && !isZero(ownTunnel().v4);
   if (!findRoute(isV4 ? row.v4 : row.v6)) return true;
   const overhead = overheadOf(encapsulation, isV4);
-  const mtu = min(mtuOfRoute(), learned(target.host));
+  const mtu = min(mtuOfRoute(), learnedMtu(target.host));
   packet.scratch1 = mtu > overhead ? mtu - overhead : 0;
   return true;
 }
@@ -100,7 +100,7 @@ function lookup(packet: PacketRecord, destination: usize): bool {
   if (!findRoute(destination)) return drop(packet, Reason.NoRoute);
   packet.portOut = <u8>routePort;
   let mtu = mtuOfRoute();
-  if (packet.hostSlot != NONE) mtu = min(mtu, learned(packet.hostSlot));
+  if (packet.hostSlot != NONE) mtu = min(mtu, learnedMtu(packet.hostSlot));
   packet.scratch0 = mtu > packet.outerOverhead ? mtu - packet.outerOverhead : 0;
   packet.nextHop = findNeighbour();
   return true;
@@ -115,7 +115,8 @@ function overheadOf(encapsulation: u32, isV4: bool): u32 {
   return (encapsulation == Encapsulation.Gre ? GRE_OVER_V4 : IPIP_OVER_V4) + (isV4 ? 0 : OVER_V6_MORE);
 }
 
-function learned(host: u32): u32 {
+/** MTU learned of the tunnel to a host; NONE where nothing is known. */
+export function learnedMtu(host: u32): u32 {
   const row = HostPmtu.at(hostPmtu + <usize>host * HOST_PMTU_BYTES);
   return row.mtu != 0 && row.untilMs - nowMs <= PMTU_LIFE_MS ? row.mtu : NONE;
 }

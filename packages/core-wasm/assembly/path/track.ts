@@ -28,10 +28,14 @@ import { copyAddress } from '../wire/ipv6';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp';
 import { trace } from './trace';
 
+/** Leaves flowHash. Comes long before `trackInbound`, so that the table can be fetched meanwhile. */
+export function expectInbound(packet: PacketRecord): void {
+  packet.flowHash = hashForward(packet.listenerSlot, packet.source, packet.sourcePort);
+}
+
 /** Leaves flowSlot and targetSlot; both NONE for a new flow, which schedule and open go on with. */
 export function trackInbound(packet: PacketRecord): bool {
   const listener = listenerAt(packet.listenerSlot);
-  packet.flowHash = hashForward(packet.listenerSlot, packet.source, packet.sourcePort);
   packet.targetSlot = NONE;
   packet.flowSlot = lookupForward(packet.flowHash, packet.listenerSlot, packet.source, packet.sourcePort);
   if (packet.flowSlot == NONE) return missInbound(packet, listener);

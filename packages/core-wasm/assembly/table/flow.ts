@@ -8,11 +8,20 @@ import { listenerCounter, targetCounter } from './counter';
 import {
   FORWARD, REVERSE, entryOf, findForward, flowAt, homeOf, indexAt, insertIndex, isTagged, nextOf, removeIndex, tagOf,
 } from './flow-index';
-import { hashFlow, mix } from './hash';
+import { hashFlow, hashWord, mix } from './hash';
 import { listenerAt, targetAt } from './rows';
 
+/** First half of an IPv4 address that is written as 16 bytes, as it lies in memory. */
+const MAPPED_PREFIX: u32 = 0xffff0000;
+
 /** Hash of the forward key, kept by the caller for `createFlow`. */
-export function hashForward(listener: u32, client: usize, clientPort: u32): u32 { return hashFlow(client, clientPort, listener); }
+export function hashForward(listener: u32, client: usize, clientPort: u32): u32 {
+  const low = load<u64>(client, 8);
+  if (load<u64>(client) == 0 && <u32>low == MAPPED_PREFIX && listener < 0x10000) {
+    return hashWord((low & ~<u64>0xffffffff) | (<u64>clientPort << 16) | listener);
+  }
+  return hashFlow(client, clientPort, listener);
+}
 
 export function lookupForward(hash: u32, listener: u32, client: usize, clientPort: u32): u32 {
   return findForward(hash, listener, client, clientPort);

@@ -29,6 +29,35 @@ export function mix(a: u32, b: u32): u32 {
   return hash ^ (hash >> 16);
 }
 
+/** Keyed hash of one word: an IPv4 client, its port and a context below 65,536 fit into it, which saves a round. */
+export function hashWord(word: u64): u32 {
+  let v0 = V0 ^ state.sipKey0;
+  let v1 = V1 ^ state.sipKey1;
+  let v2 = V2 ^ state.sipKey0;
+  let v3 = V3 ^ state.sipKey1 ^ word;
+  v0 += v1; v1 = rotl(v1, 13) ^ v0; v0 = rotl(v0, 32);
+  v2 += v3; v3 = rotl(v3, 16) ^ v2;
+  v0 += v3; v3 = rotl(v3, 21) ^ v0;
+  v2 += v1; v1 = rotl(v1, 17) ^ v2; v2 = rotl(v2, 32);
+  v0 ^= word;
+  // Another constant than below, so that words of different numbers cannot be confused.
+  v2 ^= 0xfe;
+  v0 += v1; v1 = rotl(v1, 13) ^ v0; v0 = rotl(v0, 32);
+  v2 += v3; v3 = rotl(v3, 16) ^ v2;
+  v0 += v3; v3 = rotl(v3, 21) ^ v0;
+  v2 += v1; v1 = rotl(v1, 17) ^ v2; v2 = rotl(v2, 32);
+  v0 += v1; v1 = rotl(v1, 13) ^ v0; v0 = rotl(v0, 32);
+  v2 += v3; v3 = rotl(v3, 16) ^ v2;
+  v0 += v3; v3 = rotl(v3, 21) ^ v0;
+  v2 += v1; v1 = rotl(v1, 17) ^ v2; v2 = rotl(v2, 32);
+  v0 += v1; v1 = rotl(v1, 13) ^ v0; v0 = rotl(v0, 32);
+  v2 += v3; v3 = rotl(v3, 16) ^ v2;
+  v0 += v3; v3 = rotl(v3, 21) ^ v0;
+  v2 += v1; v1 = rotl(v1, 17) ^ v2; v2 = rotl(v2, 32);
+  const hash = v0 ^ v1 ^ v2 ^ v3;
+  return <u32>(hash ^ (hash >> 32));
+}
+
 // The rounds are written out: as a loop they cost half as much again.
 function sip(key0: u64, key1: u64, address: usize, word: u64): u32 {
   const high = load<u64>(address);

@@ -50,6 +50,12 @@ export function useNeighbour(row: u32): NeighbourRow {
   return neighbour;
 }
 
+/** Tells the main program that the neighbour of a row is wanted. */
+export function touchNeighbour(row: u32): void {
+  const neighbour = neighbourAt(row);
+  if (neighbour.usedMs != nowMs) neighbour.usedMs = nowMs;
+}
+
 /** Copies the link address of a row and marks it as used. False when the row was given to another address meanwhile. */
 export function copyNeighbour(row: u32, to: usize): bool {
   const neighbour = neighbourAt(row);
@@ -73,7 +79,8 @@ export function reportUnresolved(): void {
   state.unresolvedHead += 1;
 }
 
-function sequence(): u32 { return atomic.load<u32>(changetype<usize>(nextHops), offsetof<NextHopTable>('sequence')); }
+/** Changes with every change of the table; odd in the middle of one. */
+export function sequence(): u32 { return atomic.load<u32>(changetype<usize>(nextHops), offsetof<NextHopTable>('sequence')); }
 
 function searchRoutes(high: u64, low: u64): bool {
   const count = nextHops.routes;

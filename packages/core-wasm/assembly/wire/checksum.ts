@@ -80,7 +80,10 @@ export function complement(sum: u32): u16 { return ~(<u16>sum); }
 
 /** The checksum field after a part of the data that summed up to `from` now sums up to `to` (both folded). */
 export function update(checksum: u16, from: u32, to: u32): u16 {
-  return complement(fold(<u64>(~checksum & 0xffff) + <u64>(~from & 0xffff) + <u64>(to & 0xffff)));
+  // Three halves of a word: their sum has 18 bits, so two foldings are enough.
+  let sum = (<u32>~checksum & 0xffff) + (~from & 0xffff) + (to & 0xffff);
+  sum = (sum & 0xffff) + (sum >> 16);
+  return complement((sum & 0xffff) + (sum >> 16));
 }
 
 /**

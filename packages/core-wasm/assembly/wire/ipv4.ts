@@ -41,6 +41,10 @@ export class Ipv4 {
   }
   @inline get isChecksumValid(): bool {
     if (load<u8>(changetype<usize>(this), VERSION_AND_IHL) != 0x45) return sumOf(changetype<usize>(this), this.headerBytes) == 0xffff;
+    return this.isPlainChecksumValid;
+  }
+  /** Of a header without options. */
+  @inline get isPlainChecksumValid(): bool {
     const at = changetype<usize>(this);
     return fold(<u64>load<u32>(at) + load<u32>(at, 4) + load<u32>(at, 8) + load<u32>(at, 12) + load<u32>(at, 16)) == 0xffff;
   }

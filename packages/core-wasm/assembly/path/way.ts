@@ -1,0 +1,108 @@
+// way: the short end of the inbound walk. The tunnel to a target is the same for all its packets, so the headers that the long end
+// (route, fit, hop, translate, encapsulate, emit) has written once are kept with what they depend on, and copied from then on.
+// Whatever is not plain takes the long end: a SYN, whose MSS may need clamping, a packet that does not fit, one about to expire.
+import { CHUNK_BYTES, NONE, PacketFlag, PacketRecord, Verdict, WAY_BYTES, Way } from '../layout.gen';
+import { readOnly, state, ways } from '../memory';
+import { countIn } from '../table/counter';
+import { touchNeighbour, sequence } from '../table/next-hop';
+import { complement, fold } from '../wire/checksum';
+import { ETHERNET_BYTES, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../wire/ethernet';
+import { CHUNK_RESERVED, ipBytes, l3At } from './frame';
+import { hop } from './hop';
+import { learnedMtu } from './route';
+import { translateInbound } from './translate';
+
+const HEADER_BYTES: u32 = 64;
+const HEADER: usize = 32;
+const SYN: u32 = 2;
+
+function wayTo(target: u32): Way {
+  return Way.at(ways + <usize>target * WAY_BYTES);
+}
+
+/** False when nothing was done yet and the long end has to do it. Explain wants every step, so it never goes this way. */
+export function takeWay(packet: PacketRecord): bool {
+  if (TRACE != 0) return false;
+  const way = wayTo(packet.targetSlot);
+  const bytes = ipBytes(packet);
+  const offset = (packet.address + packet.l3) & (CHUNK_BYTES - 1);
+  const isPlain =
+    way.generation == state.adopted &&
+    way.sequence == sequence() &&
+    way.innerFamily == packet.family &&
+    bytes <= way.limit &&
+    bytes + way.overhead <= learnedMtu(way.host) &&
+    (packet.tcpFlags & <u8>SYN) == 0 &&
+    offset >= CHUNK_RESERVED + HEADER_BYTES;
+  if (!isPlain || !hop(packet)) return false;
+  countIn(packet.listenerSlot, packet.targetSlot, bytes);
+  translateInbound(packet);
+  writeHeaders(packet, way, bytes);
+  touchNeighbour(way.neighbour);
+  return true;
+}
+
+function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
+  const inner = l3At(packet);
+  const from = changetype<usize>(way) + HEADER;
+  v128.store(inner - 64, v128.load(from));
+  v128.store(inner - 48, v128.load(from, 16));
+  v128.store(inner - 32, v128.load(from, 32));
+  v128.store(inner - 16, v128.load(from, 48));
+  const outer = inner - <usize>way.overhead;
+  const total = way.overhead + bytes;
+  if (way.outerFamily == 4) {
+    const trafficClass = packet.family == 4 ? <u32>load<u8>(inner, 1) : (<u32>bswap<u16>(load<u16>(inner)) >> 4) & 0xff;
+    const first: u32 = 0x45 | (trafficClass << 8) | ((<u32>bswap<u16>(<u16>total)) << 16);
+    store<u32>(outer, first);
+    store<u16>(outer, complement(fold(<u64>way.sum + first)), 10);
+  }
+  const l3 = <u32>packet.l3;
+  const grown = way.headerBytes - l3;
+  packet.address -= grown;
+  packet.length = ETHERNET_BYTES + total;
+  packet.l3End = ETHERNET_BYTES + total;
+  packet.l4 = <u16>(packet.l4 + grown);
+  packet.payload = <u16>(packet.payload + grown);
+  packet.l2Bytes = <u16>ETHERNET_BYTES;
+  packet.l3 = <u16>ETHERNET_BYTES;
+  packet.etherType = <u16>(way.outerFamily == 4 ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6);
+  packet.flags |= <u16>PacketFlag.Encapsulated;
+  packet.portOut = way.port;
+  packet.verdict = <u8>Verdict.Forward;
+}
+
+/** After the long end, which began under `before`: keeps its headers. Over IPv6 they are left to the long end. */
+export function learnWay(packet: PacketRecord, before: u32): bool {
+  if (TRACE != 0 || readOnly) return true;
+  const isTunnel = (packet.flags & <u16>PacketFlag.Encapsulated) != 0 && packet.hostSlot != NONE;
+  if (
+    !isTunnel ||
+    (before & 1) != 0 ||
+    packet.l2Bytes != <u16>ETHERNET_BYTES ||
+    packet.etherType != <u16>ETHER_TYPE_IPV4
+  )
+    return true;
+  const way = wayTo(packet.targetSlot);
+  if (way.generation == state.adopted && way.sequence == before) return true;
+  const outer = l3At(packet);
+  way.generation = state.adopted;
+  way.sequence = before;
+  way.limit = <u32>packet.scratch0;
+  way.overhead = packet.outerOverhead;
+  way.host = packet.hostSlot;
+  way.neighbour = packet.nextHop;
+  way.headerBytes = <u8>(ETHERNET_BYTES + packet.outerOverhead);
+  way.innerFamily = packet.family;
+  way.outerFamily = 4;
+  way.port = packet.portOut;
+  const third = <u32>load<u16>(outer, 8);
+  way.sum = fold(<u64>load<u32>(outer, 4) + third + load<u32>(outer, 12) + load<u32>(outer, 16));
+  const inner = outer + <usize>packet.outerOverhead;
+  memory.copy(
+    changetype<usize>(way) + HEADER + HEADER_BYTES - way.headerBytes,
+    inner - way.headerBytes,
+    way.headerBytes,
+  );
+  return true;
+}
