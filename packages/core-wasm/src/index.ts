@@ -13,6 +13,28 @@ export { dissect, type DissectOptions, type DissectedField, type DissectedLayer,
 export { explain, type ExplainNames, type ExplainedStep, type Explanation } from './explain.ts';
 export { hashText, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
 export { ImageWriter, type DirectorTables, type GroupInput, type ListenerInput, type TargetInput } from './image.ts';
+export { cookieEpoch, cookieKeys, writeCookieKeys, type CookieKeys } from './cookie.ts';
+export {
+  createMeters,
+  divideShares,
+  readMeter,
+  writeMeter,
+  type MeterAnswer,
+  type MeterCounters,
+  type MeterLimits,
+  type Meters,
+} from './meters.ts';
+export { createSctp, type SctpTools } from './sctp.ts';
+export {
+  createTcp,
+  type CookieRefusal,
+  type ProvenHandshake,
+  type ProxiedEnds,
+  type TcpOptions,
+  type TcpTools,
+  type Translation,
+} from './tcp.ts';
+export { type WorkbenchOptions } from './workbench.ts';
 export { NextHopTable, type AddressLike, type PortSettings } from './next-hop.ts';
 export {
   CaptureError,
