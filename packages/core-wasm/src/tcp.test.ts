@@ -110,7 +110,7 @@ test('what is no whole TCP segment is refused at every cut', async () => {
 test('SCTP: check values, other ports, and a damaged packet that stays damaged', async () => {
   const tools = await createSctp();
   expect(tools.crc32c(Buffer.from('123456789'))).toBe(0xe3069283);
-  const bytes = Buffer.concat([Buffer.from('9c4013880000000000000000' + '01000014', 'hex'), Buffer.alloc(16)]);
+  const bytes = Buffer.concat([Buffer.from('9c401388000000000000000001000014', 'hex'), Buffer.alloc(16)]);
   bytes.writeUInt32LE(tools.crc32c(bytes), 8);
   for (const [from, to] of [
     [CLIENT, VIP],
