@@ -16,7 +16,7 @@ import {
 import { isMapped, parseAddress } from './address.ts';
 import type { Nat64Options } from './nat64.ts';
 
-/** A compiled core: `WebAssembly.Module`. */
+/** The compiled nat64.wasm: a `WebAssembly.Module`. */
 export type Nat64Module = object;
 
 /** An explicit address mapping (RFC 7757): the same number of suffix bits on both sides, or more on the IPv6 side. */
@@ -61,10 +61,10 @@ const { at } = Nat64State;
 
 let embedded: Promise<WebAssembly.Module> | undefined;
 
-/** The core that the package carries; compiled once a thread. */
+/** The wasm that the package carries; compiled once a thread. */
 export async function loadNat64Module(): Promise<Nat64Module> {
-  const { coreBase64 } = await import('#embedded');
-  embedded ??= WebAssembly.compile(Uint8Array.from(atob(coreBase64()), (char) => char.charCodeAt(0)));
+  const { nat64Base64 } = await import('#embedded-nat64');
+  embedded ??= WebAssembly.compile(Uint8Array.from(atob(nat64Base64()), (char) => char.charCodeAt(0)));
   return embedded;
 }
 
@@ -79,8 +79,9 @@ export class Nat64Memory {
   /** 32 bytes for prefixes and addresses of a call. */
   readonly scratch: number;
   readonly tables: number;
+  /** The exports of the wasm, as assembly/nat64/entry.ts lists them; empty before `open`. */
+  functions: Readonly<Record<string, (...values: number[]) => number>> = {};
   private readonly memory: WebAssembly.Memory;
-  private exports: Record<string, (...values: number[]) => number> = {};
   private end: number;
 
   constructor(options: Nat64Options) {
@@ -111,11 +112,11 @@ export class Nat64Memory {
     };
     const env = { memory: this.memory, abort };
     const instance = await WebAssembly.instantiate(module as WebAssembly.Module, { env });
-    this.exports = instance.exports as unknown as typeof this.exports;
+    this.functions = instance.exports as unknown as typeof this.functions;
   }
 
   call(name: string, ...values: number[]): number {
-    const found = this.exports[name];
+    const found = this.functions[name];
     if (found === undefined) throw new Error(`The packet core has no ${name}: build the package again`);
     return found(...values);
   }

@@ -1,6 +1,7 @@
 // The IP header of a translated packet, written from what the view says of the old one (RFC 7915, 4.1 and 5.1).
 import { Nat64Ends, Nat64Flag, Nat64State, Nat64View } from '../layout.gen';
-import { IPV4_BYTES, Ipv4, MORE_FRAGMENTS } from '../wire/ipv4';
+import { complement, fold } from '../wire/checksum';
+import { IPV4_BYTES, MORE_FRAGMENTS } from '../wire/ipv4';
 import { IPV6_BYTES, Ipv6 } from '../wire/ipv6';
 import { FRAGMENT, FRAGMENT_BYTES } from './view';
 
@@ -31,17 +32,19 @@ export function writeHeader(
     const isFragment = view.hasFragmentHeader != 0;
     const whole: u32 = total > FRAGMENTABLE_MAX ? DONT_FRAGMENT : 0;
     const part = (<u32>view.fragment >> 3) | (view.fragment & 1 ? MORE_FRAGMENTS : 0);
-    const ip = Ipv4.at(at);
-    ip.setVersion();
-    ip.setTrafficClass(trafficClass);
-    ip.setTotalLength(total);
-    ip.setIdentification(isFragment ? view.identification : identification);
-    ip.setFragmentField(isFragment ? part : whole);
-    ip.setTtl(hops);
-    ip.setProtocol(protocol);
-    ip.setSource(ends.source);
-    ip.setDestination(ends.destination);
-    ip.setChecksum();
+    const id = isFragment ? view.identification : identification;
+    const source = load<u32>(ends.source, 12);
+    const destination = load<u32>(ends.destination, 12);
+    // Whole words, and the checksum from registers: reading back what was just written in smaller pieces would wait for it.
+    const first: u32 = 0x45 | (trafficClass << 8) | ((<u32>bswap<u16>(<u16>total)) << 16);
+    const second = <u32>bswap<u16>(<u16>id) | ((<u32>bswap<u16>(<u16>(isFragment ? part : whole))) << 16);
+    const third = hops | (protocol << 8);
+    const sum = fold(<u64>first + second + third + source + destination);
+    store<u32>(at, first);
+    store<u32>(at, second, 4);
+    store<u32>(at, third | ((<u32>complement(sum)) << 16), 8);
+    store<u32>(at, source, 12);
+    store<u32>(at, destination, 16);
     return;
   }
   const ip = Ipv6.at(at);
