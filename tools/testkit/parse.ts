@@ -11,6 +11,8 @@ export interface IpLayer {
   identification: number;
   /** Bytes of header and payload as the header states them. */
   totalLength: number;
+  /** The first of several fragments: its transport checksum covers the others as well, so nothing is said about it. */
+  isFirstFragment?: true;
   /** True when the IPv4 header sums up; IPv6 has none. */
   isChecksumValid: boolean;
   tcp?: TcpLayer;
@@ -85,6 +87,7 @@ function parseIpv4(bytes: Buffer): IpLayer {
     totalLength,
     isChecksumValid: sum(bytes.subarray(0, headerBytes)) === 0xffff,
   };
+  if ((fragment & 0x3fff) === 0x2000) layer.isFirstFragment = true;
   if ((fragment & 0x1fff) === 0) parsePayload(layer, bytes.subarray(headerBytes, totalLength), bytes.subarray(12, 20));
   return layer;
 }
@@ -106,7 +109,8 @@ function parseIpv6(bytes: Buffer): IpLayer {
 }
 
 function parsePayload(layer: IpLayer, payload: Buffer, addresses: Buffer): void {
-  const isWhole = (): boolean => sum(payload, pseudoSum(addresses, layer.protocol, payload.length)) === 0xffff;
+  const isWhole = (): boolean =>
+    layer.isFirstFragment === true || sum(payload, pseudoSum(addresses, layer.protocol, payload.length)) === 0xffff;
   if (layer.protocol === Protocol.tcp && payload.length >= 20) layer.tcp = parseTcp(payload, isWhole());
   else if (layer.protocol === Protocol.udp && payload.length >= 8) {
     layer.udp = {

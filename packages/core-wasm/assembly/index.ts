@@ -2,6 +2,7 @@
 import { LAYOUT_HASH } from './layout.gen';
 import { setNow } from './memory';
 import { expireFlows as expire } from './table/flow-state';
+import { expireFragments } from './table/fragment';
 
 export { endpointBurst } from './endpoint/burst';
 export { init } from './memory';
@@ -18,5 +19,6 @@ export function layoutHash(): u32 {
 /** Ends idle flows among the next few entries; returns how many. */
 export function expireFlows(nowMs: u32): u32 {
   setNow(nowMs);
+  expireFragments();
   return expire();
 }

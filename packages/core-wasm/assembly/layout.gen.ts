@@ -9,8 +9,10 @@ export const MAP_MAGIC: u32 = 1112294255;
 export const PAGE_BYTES: u32 = 4096;
 /** A frame never crosses a multiple of this inside the slab. */
 export const CHUNK_BYTES: u32 = 2048;
-/** Packets of one call. */
+/** Packets that one call receives. */
 export const BURST_MAX: u32 = 64;
+/** Packets that the core may add to a burst: pieces of packets, fragments held until now. */
+export const EXTRA_MAX: u32 = 64;
 /** Workers of one memory. */
 export const WORKERS_MAX: u32 = 64;
 /** Rows of the port table; portIn and portOut are one byte. */
@@ -65,6 +67,26 @@ export const TIME_WAIT_MS: u32 = 60000;
 export const CLOSED_MS: u32 = 10000;
 /** Idle time after FIN or RST of the client when replies do not pass here (P20). */
 export const DIRECT_CLOSED_MS: u32 = 30000;
+/** Entries of the fragment table that share a hash; the oldest gives way. */
+export const FRAGMENT_WAYS: u32 = 4;
+/** Entries of a fragment table when nothing is said. */
+export const FRAGMENTS_DEFAULT: u32 = 65536;
+/** How long a datagram may take to arrive in fragments. */
+export const FRAGMENT_LIFE_MS: u32 = 5000;
+/** Separate stretches of a datagram that may have arrived; more are refused. */
+export const FRAGMENT_RANGES: u32 = 8;
+/** Fragments that a worker keeps because the first of their datagram has not come. */
+export const FRAGMENT_HOLDS: u32 = 256;
+/** Those of one source. */
+export const FRAGMENT_HOLDS_SOURCE: u32 = 16;
+/** Bytes of those. */
+export const FRAGMENT_HOLD_BYTES_SOURCE: u32 = 65536;
+/** Counters by which sources are limited; sources may share one. A power of two. */
+export const FRAGMENT_SOURCES: u32 = 256;
+/** Held fragments that one call of expireFlows looks at. */
+export const FRAGMENT_EXPIRE_STEP: u32 = 16;
+/** Packets of a client before its direct-return flow is not taken for a forged one. */
+export const ONE_WAY_PROVEN: u32 = 4;
 /** Idle time of a one-sided flow that is not TCP. */
 export const DATAGRAM_MS: u32 = 30000;
 export const PORT_NONE: u32 = 0;
@@ -114,7 +136,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 3248699867;
+export const LAYOUT_HASH: u32 = 1168243421;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -144,7 +166,7 @@ export const enum Reason {
   BadChecksum = 3,
   /** The EtherType is neither IPv4 nor IPv6: left to the kernel. */
   NotIp = 4,
-  /** An IP fragment; fragments are not forwarded yet (P15). */
+  /** A fragment of what must come whole: tunnels and ICMP to a VIP (P15). */
   Fragment = 5,
   /** More IPv6 extension headers than the limit, or one that is refused. */
   ExtensionHeaders = 6,
@@ -162,7 +184,7 @@ export const enum Reason {
   Loopback = 12,
   /** A tunnelled packet from an outer source that the image does not know (P38). */
   UntrustedTunnel = 13,
-  /** GRE with other options than a key, or a tunnelled protocol that is not IP. */
+  /** GRE of another version or with routing, or a tunnelled protocol that is not IP. */
   BadTunnel = 14,
   /** A tunnel inside a tunnel. */
   NestedTunnel = 15,
@@ -224,6 +246,28 @@ export const enum Reason {
   KernelOnly = 43,
   /** A record whose frame would lie outside its chunk. */
   BadAddress = 44,
+  /** A first fragment without its whole transport header, or a later one inside it (RFC 1858, 3128). */
+  FragmentTiny = 45,
+  /** Fragments that overlap: the whole datagram is refused (RFC 5722; IPv4 likewise). */
+  FragmentOverlap = 46,
+  /** A fragment with an impossible length or offset (RFC 791, RFC 8200). */
+  FragmentBad = 47,
+  /** Kept until the first fragment of its datagram comes, then sent or forgotten after 5 s (P15). */
+  FragmentHeld = 48,
+  /** More fragments than may be held, of this source or of all, or too many holes in the datagram. */
+  FragmentLimit = 49,
+  /** A fragment that has been here before. */
+  FragmentDuplicate = 50,
+  /** No room in the burst for the pieces of a packet. */
+  BurstFull = 51,
+  /** GRE whose checksum is wrong (RFC 2784). */
+  TunnelChecksum = 52,
+  /** GRE without a key, so no net is named (RFC 2890). */
+  TunnelKey = 53,
+  /** The way to the target leads to a tunnel address of our own. */
+  TunnelLoop = 54,
+  /** A new flow above the limit of its listener. */
+  NewFlowLimit = 55,
   /** A VM sent from an address, link or IP, that is not its own (P38). */
   SpoofedSource = 80,
   /** No rule of the endpoint names a way out for this packet of a VM (P7). */
@@ -256,6 +300,8 @@ export const enum PacketFlag {
   Clamped = 64,
   /** Carries outer headers of ours. */
   Encapsulated = 128,
+  /** Came with an 802.1Q tag, kept in spare0; goes out with it on the same port. */
+  Tagged = 512,
   /** Encapsulation L2: the next hop is the target itself, whatever the destination says. */
   NextHopIsTarget = 256,
 }
@@ -362,6 +408,18 @@ export const enum FlowFlag {
   Rescheduled = 16,
   /** Without a reverse key: replies do not pass here. */
   OneWay = 32,
+}
+
+/** What is known of a datagram in fragments. */
+export const enum FragmentProgress {
+  /** Not in use. */
+  Free = 0,
+  /** The first fragment has not come. */
+  Waiting = 1,
+  /** Its ports are known: every further fragment follows the first. */
+  Known = 2,
+  /** Fragments have overlapped: nothing of it passes any more. */
+  Refused = 3,
 }
 
 /** What an entry of the address table says about its key. */
@@ -856,14 +914,18 @@ export class BankHeader {
   @inline get lip6(): usize { return changetype<usize>(this) + 112; }
   /** Ordinal of this node: where wrr starts (P13). */
   ordinal: u32;
-  private padding0: u32;
+  /** Local addresses of full NAT. */
+  poolAddresses: u32;
+  /** First port of each. */
+  poolFirst: u32;
+  /** Ports of each. */
+  poolPorts: u32;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
   private padding4: u64;
   private padding5: u64;
-  private padding6: u64;
-  private padding7: u64;
   @inline static at(address: usize): BankHeader { return changetype<BankHeader>(address); }
 }
 export const BANK_HEADER_BYTES: u32 = 192;
@@ -882,6 +944,9 @@ if (offsetof<BankHeader>('probe6High') != 80) ERROR('BankHeader.probe6 has moved
 if (offsetof<BankHeader>('lip4High') != 96) ERROR('BankHeader.lip4 has moved');
 if (offsetof<BankHeader>('lip6High') != 112) ERROR('BankHeader.lip6 has moved');
 if (offsetof<BankHeader>('ordinal') != 128) ERROR('BankHeader.ordinal has moved');
+if (offsetof<BankHeader>('poolAddresses') != 132) ERROR('BankHeader.poolAddresses has moved');
+if (offsetof<BankHeader>('poolFirst') != 136) ERROR('BankHeader.poolFirst has moved');
+if (offsetof<BankHeader>('poolPorts') != 140) ERROR('BankHeader.poolPorts has moved');
 if (offsetof<BankHeader>() != 192) ERROR('BankHeader has another size');
 
 /** Words between main thread and workers; one cache line. */
@@ -893,19 +958,36 @@ export class ControlBlock {
   endpointGeneration: u32;
   /** Not 0: workers end. */
   stop: u32;
-  private padding0: u32;
+  /** Idle time instead of SYN_SEEN_MS; 0 keeps that. */
+  synSeenMs: u32;
+  /** Likewise. */
+  synAckSeenMs: u32;
+  /** Likewise. */
+  finSeenMs: u32;
+  /** Likewise. */
+  timeWaitMs: u32;
+  /** Likewise. */
+  closedMs: u32;
+  /** Likewise. */
+  directClosedMs: u32;
+  /** Likewise. */
+  datagramMs: u32;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
-  private padding3: u64;
-  private padding4: u64;
-  private padding5: u64;
-  private padding6: u64;
   @inline static at(address: usize): ControlBlock { return changetype<ControlBlock>(address); }
 }
 export const CONTROL_BLOCK_BYTES: u32 = 64;
 if (offsetof<ControlBlock>('generation') != 0) ERROR('ControlBlock.generation has moved');
 if (offsetof<ControlBlock>('endpointGeneration') != 4) ERROR('ControlBlock.endpointGeneration has moved');
 if (offsetof<ControlBlock>('stop') != 8) ERROR('ControlBlock.stop has moved');
+if (offsetof<ControlBlock>('synSeenMs') != 12) ERROR('ControlBlock.synSeenMs has moved');
+if (offsetof<ControlBlock>('synAckSeenMs') != 16) ERROR('ControlBlock.synAckSeenMs has moved');
+if (offsetof<ControlBlock>('finSeenMs') != 20) ERROR('ControlBlock.finSeenMs has moved');
+if (offsetof<ControlBlock>('timeWaitMs') != 24) ERROR('ControlBlock.timeWaitMs has moved');
+if (offsetof<ControlBlock>('closedMs') != 28) ERROR('ControlBlock.closedMs has moved');
+if (offsetof<ControlBlock>('directClosedMs') != 32) ERROR('ControlBlock.directClosedMs has moved');
+if (offsetof<ControlBlock>('datagramMs') != 36) ERROR('ControlBlock.datagramMs has moved');
 if (offsetof<ControlBlock>() != 64) ERROR('ControlBlock has another size');
 
 /** An EIP (P28), by row. */
@@ -1027,6 +1109,182 @@ if (offsetof<FlowEntry>('createdMs') != 112) ERROR('FlowEntry.createdMs has move
 if (offsetof<FlowEntry>('next') != 116) ERROR('FlowEntry.next has moved');
 if (offsetof<FlowEntry>() != 128) ERROR('FlowEntry has another size');
 
+/** A datagram that comes in fragments. */
+@unmanaged
+export class FragmentEntry {
+  /** Source: key. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** Destination: key. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** Identification: key. */
+  identification: u32;
+  /** Net: key. */
+  net: u32;
+  /** First fragment seen. */
+  atMs: u32;
+  /** Protocol: key of IPv4; of IPv6 known with the first fragment. */
+  protocol: u8;
+  /** 4 or 6. */
+  family: u8;
+  /** FragmentProgress. */
+  state: u8;
+  /** Stretches in use. */
+  rangeCount: u8;
+  /** Ports, once the first fragment is here. */
+  sourcePort: u16;
+  /** Likewise. */
+  destinationPort: u16;
+  /** Length of the whole, or 0 while the last fragment is missing. */
+  end: u32;
+  /** First held fragment + 1, or 0. */
+  hold: u32;
+  /** Stretches that have come: first unit of 8 bytes, and the one behind the last in the high half. */
+  range0: u32;
+  /** Likewise. */
+  range1: u32;
+  /** Likewise. */
+  range2: u32;
+  /** Likewise. */
+  range3: u32;
+  /** Likewise. */
+  range4: u32;
+  /** Likewise. */
+  range5: u32;
+  /** Likewise. */
+  range6: u32;
+  /** Likewise. */
+  range7: u32;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  @inline static at(address: usize): FragmentEntry { return changetype<FragmentEntry>(address); }
+}
+export const FRAGMENT_ENTRY_BYTES: u32 = 128;
+if (offsetof<FragmentEntry>('sourceHigh') != 0) ERROR('FragmentEntry.source has moved');
+if (offsetof<FragmentEntry>('destinationHigh') != 16) ERROR('FragmentEntry.destination has moved');
+if (offsetof<FragmentEntry>('identification') != 32) ERROR('FragmentEntry.identification has moved');
+if (offsetof<FragmentEntry>('net') != 36) ERROR('FragmentEntry.net has moved');
+if (offsetof<FragmentEntry>('atMs') != 40) ERROR('FragmentEntry.atMs has moved');
+if (offsetof<FragmentEntry>('protocol') != 44) ERROR('FragmentEntry.protocol has moved');
+if (offsetof<FragmentEntry>('family') != 45) ERROR('FragmentEntry.family has moved');
+if (offsetof<FragmentEntry>('state') != 46) ERROR('FragmentEntry.state has moved');
+if (offsetof<FragmentEntry>('rangeCount') != 47) ERROR('FragmentEntry.rangeCount has moved');
+if (offsetof<FragmentEntry>('sourcePort') != 48) ERROR('FragmentEntry.sourcePort has moved');
+if (offsetof<FragmentEntry>('destinationPort') != 50) ERROR('FragmentEntry.destinationPort has moved');
+if (offsetof<FragmentEntry>('end') != 52) ERROR('FragmentEntry.end has moved');
+if (offsetof<FragmentEntry>('hold') != 56) ERROR('FragmentEntry.hold has moved');
+if (offsetof<FragmentEntry>('range0') != 60) ERROR('FragmentEntry.range0 has moved');
+if (offsetof<FragmentEntry>('range1') != 64) ERROR('FragmentEntry.range1 has moved');
+if (offsetof<FragmentEntry>('range2') != 68) ERROR('FragmentEntry.range2 has moved');
+if (offsetof<FragmentEntry>('range3') != 72) ERROR('FragmentEntry.range3 has moved');
+if (offsetof<FragmentEntry>('range4') != 76) ERROR('FragmentEntry.range4 has moved');
+if (offsetof<FragmentEntry>('range5') != 80) ERROR('FragmentEntry.range5 has moved');
+if (offsetof<FragmentEntry>('range6') != 84) ERROR('FragmentEntry.range6 has moved');
+if (offsetof<FragmentEntry>('range7') != 88) ERROR('FragmentEntry.range7 has moved');
+if (offsetof<FragmentEntry>() != 128) ERROR('FragmentEntry has another size');
+
+/** A fragment that waits for the first of its datagram. */
+@unmanaged
+export class FragmentHold {
+  /** Outer source of its tunnel. */
+  outerSourceHigh: u64;
+  outerSourceLow: u64;
+  @inline get outerSource(): usize { return changetype<usize>(this) + 0; }
+  /** Outer destination of its tunnel. */
+  outerDestinationHigh: u64;
+  outerDestinationLow: u64;
+  @inline get outerDestination(): usize { return changetype<usize>(this) + 16; }
+  /** Next hold of the datagram, or of the free ones, + 1; or 0. */
+  next: u32;
+  /** Number of its entry + 1; 0 while free. */
+  entry: u32;
+  /** Bytes of the packet. */
+  bytes: u32;
+  /** Number of its FragmentSource. */
+  source: u32;
+  /** Key of its tunnel. */
+  tunnelKey: u32;
+  /** PacketFlag bits. */
+  flags: u16;
+  /** Port that received it. */
+  portIn: u8;
+  /** Direction. */
+  direction: u8;
+  /** Its 802.1Q tag. */
+  tag: u32;
+  private padding0: u32;
+  @inline static at(address: usize): FragmentHold { return changetype<FragmentHold>(address); }
+}
+export const FRAGMENT_HOLD_BYTES: u32 = 64;
+if (offsetof<FragmentHold>('outerSourceHigh') != 0) ERROR('FragmentHold.outerSource has moved');
+if (offsetof<FragmentHold>('outerDestinationHigh') != 16) ERROR('FragmentHold.outerDestination has moved');
+if (offsetof<FragmentHold>('next') != 32) ERROR('FragmentHold.next has moved');
+if (offsetof<FragmentHold>('entry') != 36) ERROR('FragmentHold.entry has moved');
+if (offsetof<FragmentHold>('bytes') != 40) ERROR('FragmentHold.bytes has moved');
+if (offsetof<FragmentHold>('source') != 44) ERROR('FragmentHold.source has moved');
+if (offsetof<FragmentHold>('tunnelKey') != 48) ERROR('FragmentHold.tunnelKey has moved');
+if (offsetof<FragmentHold>('flags') != 52) ERROR('FragmentHold.flags has moved');
+if (offsetof<FragmentHold>('portIn') != 54) ERROR('FragmentHold.portIn has moved');
+if (offsetof<FragmentHold>('direction') != 55) ERROR('FragmentHold.direction has moved');
+if (offsetof<FragmentHold>('tag') != 56) ERROR('FragmentHold.tag has moved');
+if (offsetof<FragmentHold>() != 64) ERROR('FragmentHold has another size');
+
+/** What sources of one hash have in the holds. */
+@unmanaged
+export class FragmentSource {
+  /** Fragments. */
+  count: u32;
+  /** Bytes of them. */
+  bytes: u32;
+  @inline static at(address: usize): FragmentSource { return changetype<FragmentSource>(address); }
+}
+export const FRAGMENT_SOURCE_BYTES: u32 = 8;
+if (offsetof<FragmentSource>('count') != 0) ERROR('FragmentSource.count has moved');
+if (offsetof<FragmentSource>('bytes') != 4) ERROR('FragmentSource.bytes has moved');
+if (offsetof<FragmentSource>() != 8) ERROR('FragmentSource has another size');
+
+/** Head of a worker’s fragment table (P15). */
+@unmanaged
+export class FragmentState {
+  /** Address of the FragmentEntries. */
+  entries: u32;
+  /** Buckets of FRAGMENT_WAYS entries, less one. */
+  bucketMask: u32;
+  /** Address of the FragmentHolds, FRAGMENT_HOLDS of them. */
+  holds: u32;
+  /** Address of the held packets, CHUNK_BYTES each. */
+  data: u32;
+  /** Address of the FragmentSources. */
+  sources: u32;
+  /** First free hold + 1, or 0. */
+  freeHold: u32;
+  /** First hold that was never used. */
+  freshHold: u32;
+  /** Where expiry goes on. */
+  cursor: u32;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  @inline static at(address: usize): FragmentState { return changetype<FragmentState>(address); }
+}
+export const FRAGMENT_STATE_BYTES: u32 = 64;
+if (offsetof<FragmentState>('entries') != 0) ERROR('FragmentState.entries has moved');
+if (offsetof<FragmentState>('bucketMask') != 4) ERROR('FragmentState.bucketMask has moved');
+if (offsetof<FragmentState>('holds') != 8) ERROR('FragmentState.holds has moved');
+if (offsetof<FragmentState>('data') != 12) ERROR('FragmentState.data has moved');
+if (offsetof<FragmentState>('sources') != 16) ERROR('FragmentState.sources has moved');
+if (offsetof<FragmentState>('freeHold') != 20) ERROR('FragmentState.freeHold has moved');
+if (offsetof<FragmentState>('freshHold') != 24) ERROR('FragmentState.freshHold has moved');
+if (offsetof<FragmentState>('cursor') != 28) ERROR('FragmentState.cursor has moved');
+if (offsetof<FragmentState>() != 64) ERROR('FragmentState has another size');
+
 /** A target group, by slot. */
 @unmanaged
 export class GroupRow {
@@ -1124,9 +1382,10 @@ export class ListenerRow {
   onRemove: u8;
   /** 4 or 6. */
   family: u8;
-  private padding0: u32;
+  /** New flows a second that a worker lets in, as many at once; 0: no limit. */
+  newFlowsPerSecond: u32;
+  private padding0: u64;
   private padding1: u64;
-  private padding2: u64;
   @inline static at(address: usize): ListenerRow { return changetype<ListenerRow>(address); }
 }
 export const LISTENER_ROW_BYTES: u32 = 64;
@@ -1142,6 +1401,7 @@ if (offsetof<ListenerRow>('scheduler') != 40) ERROR('ListenerRow.scheduler has m
 if (offsetof<ListenerRow>('flags') != 41) ERROR('ListenerRow.flags has moved');
 if (offsetof<ListenerRow>('onRemove') != 42) ERROR('ListenerRow.onRemove has moved');
 if (offsetof<ListenerRow>('family') != 43) ERROR('ListenerRow.family has moved');
+if (offsetof<ListenerRow>('newFlowsPerSecond') != 44) ERROR('ListenerRow.newFlowsPerSecond has moved');
 if (offsetof<ListenerRow>() != 64) ERROR('ListenerRow has another size');
 
 /** A target in a group, sorted by stable id. */
@@ -1507,9 +1767,12 @@ export class TrafficCounter {
   flowsCreated: u64;
   /** Flows alive. */
   flowsActive: u64;
-  /** Packets dropped after the row was known. */
+  /** Of a target: new flows that found no free source port (P18). Of a listener: new flows above its limit. */
   dropped: u64;
-  private padding0: u64;
+  /** Of a listener: new flows that it may still have. */
+  newTokens: u32;
+  /** When they were refilled. */
+  newTokensMs: u32;
   @inline static at(address: usize): TrafficCounter { return changetype<TrafficCounter>(address); }
 }
 export const TRAFFIC_COUNTER_BYTES: u32 = 64;
@@ -1520,6 +1783,8 @@ if (offsetof<TrafficCounter>('bytesOut') != 24) ERROR('TrafficCounter.bytesOut h
 if (offsetof<TrafficCounter>('flowsCreated') != 32) ERROR('TrafficCounter.flowsCreated has moved');
 if (offsetof<TrafficCounter>('flowsActive') != 40) ERROR('TrafficCounter.flowsActive has moved');
 if (offsetof<TrafficCounter>('dropped') != 48) ERROR('TrafficCounter.dropped has moved');
+if (offsetof<TrafficCounter>('newTokens') != 56) ERROR('TrafficCounter.newTokens has moved');
+if (offsetof<TrafficCounter>('newTokensMs') != 60) ERROR('TrafficCounter.newTokensMs has moved');
 if (offsetof<TrafficCounter>() != 64) ERROR('TrafficCounter has another size');
 
 /** Our own tunnel addresses T(d,w), by worker. */
@@ -1682,9 +1947,12 @@ export class WorkerMap {
   endpointBytes: u32;
   /** Address of the Ways, one a target slot. */
   ways: u32;
+  /** Slab-relative start of the chunks for packets that the core adds to a burst, EXTRA_MAX of them. */
+  extraChunk: u32;
+  /** Address of the FragmentState, or 0. */
+  fragments: u32;
   private padding0: u32;
   private padding1: u64;
-  private padding2: u64;
   @inline static at(address: usize): WorkerMap { return changetype<WorkerMap>(address); }
 }
 export const WORKER_MAP_BYTES: u32 = 128;
@@ -1715,6 +1983,8 @@ if (offsetof<WorkerMap>('portAreas') != 92) ERROR('WorkerMap.portAreas has moved
 if (offsetof<WorkerMap>('endpoint') != 96) ERROR('WorkerMap.endpoint has moved');
 if (offsetof<WorkerMap>('endpointBytes') != 100) ERROR('WorkerMap.endpointBytes has moved');
 if (offsetof<WorkerMap>('ways') != 104) ERROR('WorkerMap.ways has moved');
+if (offsetof<WorkerMap>('extraChunk') != 108) ERROR('WorkerMap.extraChunk has moved');
+if (offsetof<WorkerMap>('fragments') != 112) ERROR('WorkerMap.fragments has moved');
 if (offsetof<WorkerMap>() != 128) ERROR('WorkerMap has another size');
 
 /** What one worker keeps between bursts. */
@@ -1772,6 +2042,16 @@ export class WorkerState {
   held: u64;
   /** Packets forwarded that the core made itself: echo replies and ICMP errors. */
   generated: u64;
+  /** Packets that the core added to bursts: further pieces of packets, and fragments that were held. */
+  added: u64;
+  /** Packets cut into pieces because their tunnel takes less (P14). */
+  fragmented: u64;
+  /** Fragments kept until the first of their datagram came. */
+  fragmentsHeld: u64;
+  /** Fragments that waited in vain. */
+  fragmentsExpired: u64;
+  /** Datagrams that gave way in a full fragment table. */
+  fragmentsEvicted: u64;
   /** Trace records written for the packet in hand. */
   trace: u32;
   private padding0: u32;
@@ -1781,11 +2061,6 @@ export class WorkerState {
   private padding4: u64;
   private padding5: u64;
   private padding6: u64;
-  private padding7: u64;
-  private padding8: u64;
-  private padding9: u64;
-  private padding10: u64;
-  private padding11: u64;
   @inline static at(address: usize): WorkerState { return changetype<WorkerState>(address); }
 }
 export const WORKER_STATE_BYTES: u32 = 256;
@@ -1815,7 +2090,12 @@ if (offsetof<WorkerState>('punted') != 128) ERROR('WorkerState.punted has moved'
 if (offsetof<WorkerState>('consumed') != 136) ERROR('WorkerState.consumed has moved');
 if (offsetof<WorkerState>('held') != 144) ERROR('WorkerState.held has moved');
 if (offsetof<WorkerState>('generated') != 152) ERROR('WorkerState.generated has moved');
-if (offsetof<WorkerState>('trace') != 160) ERROR('WorkerState.trace has moved');
+if (offsetof<WorkerState>('added') != 160) ERROR('WorkerState.added has moved');
+if (offsetof<WorkerState>('fragmented') != 168) ERROR('WorkerState.fragmented has moved');
+if (offsetof<WorkerState>('fragmentsHeld') != 176) ERROR('WorkerState.fragmentsHeld has moved');
+if (offsetof<WorkerState>('fragmentsExpired') != 184) ERROR('WorkerState.fragmentsExpired has moved');
+if (offsetof<WorkerState>('fragmentsEvicted') != 192) ERROR('WorkerState.fragmentsEvicted has moved');
+if (offsetof<WorkerState>('trace') != 200) ERROR('WorkerState.trace has moved');
 if (offsetof<WorkerState>() != 256) ERROR('WorkerState has another size');
 
 /** One port of a core instance: kind, rings, arena, counters. */

@@ -10,7 +10,6 @@ import { SAMPLES } from '../test/samples.ts';
 
 /** More with FUZZ_RUNS=1000000. */
 const RUNS = Number(process.env['FUZZ_RUNS'] ?? 3000);
-const CHUNKS = 64;
 let under: DirectorUnderTest;
 const reached = new Map<number, number>();
 
@@ -30,7 +29,8 @@ function check(frame: Uint8Array, headroom = 128): void {
   const neighbour = core.worker.slab + chunk + limits.CHUNK_BYTES;
   core.bytes.fill(0xa5, neighbour, neighbour + 64);
   core.bytes.fill(0xa5, core.worker.slab + chunk, core.worker.slab + chunk + 64);
-  core.forwardBurst(1, 1000 + (core.counters().received ?? 0));
+  const records = core.forwardBurst(1, 1000 + (core.counters().received ?? 0));
+  for (let index = 1; index < records; index++) checkAdded(index);
   const verdict = core.verdict(0);
   const isWhole = (from: number): boolean => core.bytes.subarray(from, from + 64).every((byte) => byte === 0xa5);
   if (!isWhole(neighbour) || !isWhole(core.worker.slab + chunk)) throw new Error('written outside the chunk');
@@ -44,6 +44,21 @@ function check(frame: Uint8Array, headroom = 128): void {
     const name = core.bytes[core.worker.trace + step * TraceRecord.bytes + TraceRecord.at.step] ?? 0;
     reached.set(name, (reached.get(name) ?? 0) + 1);
   }
+}
+
+/** What the core adds to a burst has a verdict and lies in a chunk of its own. */
+function checkAdded(index: number): void {
+  const { core } = under;
+  const record = core.record(index);
+  const verdict = core.verdict(index);
+  if (verdict < Verdict.Forward || verdict > Verdict.Held) throw new Error(`verdict ${verdict} of an added packet`);
+  const address = core.view.getUint32(record + PacketRecord.at.address, true);
+  const chunk = core.worker.extraChunk + (index - 1) * limits.CHUNK_BYTES;
+  const length = core.view.getUint32(record + PacketRecord.at.length, true);
+  if (address < chunk || address + length > chunk + limits.CHUNK_BYTES)
+    throw new Error('an added packet outside its chunk');
+  if (core.view.getUint32(record + PacketRecord.at.chunk, true) !== limits.NONE)
+    throw new Error('an added packet is nobody’s');
 }
 
 const mutation = fc.record({
@@ -107,7 +122,7 @@ describe('any bytes', () => {
         core.view.setUint16(record + PacketRecord.at.flags, flags, true);
         core.forwardBurst(1, 1000);
         const isInside =
-          address < CHUNKS * 2 * limits.CHUNK_BYTES && (address % limits.CHUNK_BYTES) + length <= limits.CHUNK_BYTES;
+          address < core.worker.slabBytes && (address % limits.CHUNK_BYTES) + length <= limits.CHUNK_BYTES;
         if (!isInside && core.verdict(0) !== Verdict.Drop) throw new Error(`${address}+${length} was worked on`);
       }),
       { numRuns: RUNS },

@@ -24,7 +24,7 @@ export const reasonEnum = enumeration(
     BadHeader: [2, 'A header field has an impossible value (version, header length, total length).'],
     BadChecksum: [3, 'The IPv4 header checksum is wrong.'],
     NotIp: [4, 'The EtherType is neither IPv4 nor IPv6: left to the kernel.'],
-    Fragment: [5, 'An IP fragment; fragments are not forwarded yet (P15).'],
+    Fragment: [5, 'A fragment of what must come whole: tunnels and ICMP to a VIP (P15).'],
     ExtensionHeaders: [6, 'More IPv6 extension headers than the limit, or one that is refused.'],
     Protocol: [7, 'A transport protocol that nothing here handles.'],
     NotOurs: [8, 'The destination is no VIP, EIP or tunnel address of ours.'],
@@ -33,7 +33,7 @@ export const reasonEnum = enumeration(
     SourceIsVip: [11, 'The source is the VIP itself (land attack).'],
     Loopback: [12, 'The chosen target is the client itself.'],
     UntrustedTunnel: [13, 'A tunnelled packet from an outer source that the image does not know (P38).'],
-    BadTunnel: [14, 'GRE with other options than a key, or a tunnelled protocol that is not IP.'],
+    BadTunnel: [14, 'GRE of another version or with routing, or a tunnelled protocol that is not IP.'],
     NestedTunnel: [15, 'A tunnel inside a tunnel.'],
     NoFlow: [16, 'A reply that belongs to no flow and from which none can be recreated (P8).'],
     MidFlow: [17, 'A TCP packet that is no SYN, without a flow, on a listener whose choice cannot be recomputed (P8).'],
@@ -70,6 +70,17 @@ export const reasonEnum = enumeration(
     ZeroChecksum: [42, 'UDP over IPv6 without a checksum.'],
     KernelOnly: [43, 'Left to the kernel: ARP, ND and other link-local traffic on this port.'],
     BadAddress: [44, 'A record whose frame would lie outside its chunk.'],
+    FragmentTiny: [45, 'A first fragment without its whole transport header, or a later one inside it (RFC 1858, 3128).'],
+    FragmentOverlap: [46, 'Fragments that overlap: the whole datagram is refused (RFC 5722; IPv4 likewise).'],
+    FragmentBad: [47, 'A fragment with an impossible length or offset (RFC 791, RFC 8200).'],
+    FragmentHeld: [48, 'Kept until the first fragment of its datagram comes, then sent or forgotten after 5 s (P15).'],
+    FragmentLimit: [49, 'More fragments than may be held, of this source or of all, or too many holes in the datagram.'],
+    FragmentDuplicate: [50, 'A fragment that has been here before.'],
+    BurstFull: [51, 'No room in the burst for the pieces of a packet.'],
+    TunnelChecksum: [52, 'GRE whose checksum is wrong (RFC 2784).'],
+    TunnelKey: [53, 'GRE without a key, so no net is named (RFC 2890).'],
+    TunnelLoop: [54, 'The way to the target leads to a tunnel address of our own.'],
+    NewFlowLimit: [55, 'A new flow above the limit of its listener.'],
     SpoofedSource: [80, 'A VM sent from an address, link or IP, that is not its own (P38).'],
     NoWayOut: [81, 'No rule of the endpoint names a way out for this packet of a VM (P7).'],
     UnknownVm: [82, 'A tunnelled packet for an address that is not here.'],
@@ -89,6 +100,7 @@ export const packetFlagEnum = enumeration('PacketFlag', 'Bits of PacketRecord.fl
   Generated: [32, 'Made by the core in place of the received packet: echo reply, ICMP error.'],
   Clamped: [64, 'The MSS option was lowered.'],
   Encapsulated: [128, 'Carries outer headers of ours.'],
+  Tagged: [512, 'Came with an 802.1Q tag, kept in spare0; goes out with it on the same port.'],
   NextHopIsTarget: [256, 'Encapsulation L2: the next hop is the target itself, whatever the destination says.'],
 });
 export const PacketFlag = valuesOf(packetFlagEnum);
@@ -148,6 +160,14 @@ export const flowStateEnum = enumeration('FlowState', 'State of a flow entry; th
   DatagramReplied: [8, 'UDP and the rest: both sides have spoken.'],
 });
 export const FlowState = valuesOf(flowStateEnum);
+
+export const fragmentProgressEnum = enumeration('FragmentProgress', 'What is known of a datagram in fragments.', {
+  Free: [0, 'Not in use.'],
+  Waiting: [1, 'The first fragment has not come.'],
+  Known: [2, 'Its ports are known: every further fragment follows the first.'],
+  Refused: [3, 'Fragments have overlapped: nothing of it passes any more.'],
+});
+export const FragmentProgress = valuesOf(fragmentProgressEnum);
 
 export const flowFlagEnum = enumeration('FlowFlag', 'Bits of FlowEntry.flags.', {
   PickedUp: [1, 'Recreated in mid-flow: the window of the client is unchecked.'],
@@ -229,6 +249,7 @@ export const ENUMS = [
   onRemoveEnum,
   flowStateEnum,
   flowFlagEnum,
+  fragmentProgressEnum,
   addressKindEnum,
   rowFlagEnum,
   healthEnum,

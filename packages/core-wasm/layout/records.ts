@@ -71,6 +71,8 @@ export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
   endpoint: ['u32', 'Region of the endpoint’s own memory (return memory); laid out by the endpoint.'],
   endpointBytes: ['u32', 'Bytes of it.'],
   ways: ['u32', 'Address of the Ways, one a target slot.'],
+  extraChunk: ['u32', 'Slab-relative start of the chunks for packets that the core adds to a burst, EXTRA_MAX of them.'],
+  fragments: ['u32', 'Address of the FragmentState, or 0.'],
 });
 
 export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
@@ -80,6 +82,13 @@ export const ControlBlock = record('ControlBlock', 64, 'Words between main threa
   ],
   endpointGeneration: ['u32', 'The same for the endpoint’s own tables.'],
   stop: ['u32', 'Not 0: workers end.'],
+  synSeenMs: ['u32', 'Idle time instead of SYN_SEEN_MS; 0 keeps that.'],
+  synAckSeenMs: ['u32', 'Likewise.'],
+  finSeenMs: ['u32', 'Likewise.'],
+  timeWaitMs: ['u32', 'Likewise.'],
+  closedMs: ['u32', 'Likewise.'],
+  directClosedMs: ['u32', 'Likewise.'],
+  datagramMs: ['u32', 'Likewise.'],
 });
 
 export const WorkerState = record('WorkerState', 256, 'What one worker keeps between bursts.', {
@@ -109,6 +118,11 @@ export const WorkerState = record('WorkerState', 256, 'What one worker keeps bet
   consumed: ['u64', 'Packets with the verdict Consumed.'],
   held: ['u64', 'Packets with the verdict Held.'],
   generated: ['u64', 'Packets forwarded that the core made itself: echo replies and ICMP errors.'],
+  added: ['u64', 'Packets that the core added to bursts: further pieces of packets, and fragments that were held.'],
+  fragmented: ['u64', 'Packets cut into pieces because their tunnel takes less (P14).'],
+  fragmentsHeld: ['u64', 'Fragments kept until the first of their datagram came.'],
+  fragmentsExpired: ['u64', 'Fragments that waited in vain.'],
+  fragmentsEvicted: ['u64', 'Datagrams that gave way in a full fragment table.'],
   trace: ['u32', 'Trace records written for the packet in hand.'],
 });
 
@@ -128,6 +142,9 @@ export const BankHeader = record('BankHeader', 192, 'First bytes of an image ban
   lip4: ['bytes16', 'First local address for full NAT over IPv4 (P18).'],
   lip6: ['bytes16', 'First local address for full NAT over IPv6.'],
   ordinal: ['u32', 'Ordinal of this node: where wrr starts (P13).'],
+  poolAddresses: ['u32', 'Local addresses of full NAT.'],
+  poolFirst: ['u32', 'First port of each.'],
+  poolPorts: ['u32', 'Ports of each.'],
 });
 
 export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
@@ -143,6 +160,7 @@ export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
   flags: ['u8', 'RowFlag bits.'],
   onRemove: ['u8', 'OnRemove.'],
   family: ['u8', '4 or 6.'],
+  newFlowsPerSecond: ['u32', 'New flows a second that a worker lets in, as many at once; 0: no limit.'],
 });
 
 export const TargetRow = record('TargetRow', 64, 'A target, by slot.', {
@@ -277,9 +295,65 @@ export const TrafficCounter = record(
     bytesOut: ['u64', 'Bytes of them.'],
     flowsCreated: ['u64', 'Flows created.'],
     flowsActive: ['u64', 'Flows alive.'],
-    dropped: ['u64', 'Packets dropped after the row was known.'],
+    dropped: ['u64', 'Of a target: new flows that found no free source port (P18). Of a listener: new flows above its limit.'],
+    newTokens: ['u32', 'Of a listener: new flows that it may still have.'],
+    newTokensMs: ['u32', 'When they were refilled.'],
   },
 );
+
+export const FragmentState = record('FragmentState', 64, 'Head of a worker’s fragment table (P15).', {
+  entries: ['u32', 'Address of the FragmentEntries.'],
+  bucketMask: ['u32', 'Buckets of FRAGMENT_WAYS entries, less one.'],
+  holds: ['u32', 'Address of the FragmentHolds, FRAGMENT_HOLDS of them.'],
+  data: ['u32', 'Address of the held packets, CHUNK_BYTES each.'],
+  sources: ['u32', 'Address of the FragmentSources.'],
+  freeHold: ['u32', 'First free hold + 1, or 0.'],
+  freshHold: ['u32', 'First hold that was never used.'],
+  cursor: ['u32', 'Where expiry goes on.'],
+});
+
+export const FragmentEntry = record('FragmentEntry', 128, 'A datagram that comes in fragments.', {
+  source: ['bytes16', 'Source: key.'],
+  destination: ['bytes16', 'Destination: key.'],
+  identification: ['u32', 'Identification: key.'],
+  net: ['u32', 'Net: key.'],
+  atMs: ['u32', 'First fragment seen.'],
+  protocol: ['u8', 'Protocol: key of IPv4; of IPv6 known with the first fragment.'],
+  family: ['u8', '4 or 6.'],
+  state: ['u8', 'FragmentProgress.'],
+  rangeCount: ['u8', 'Stretches in use.'],
+  sourcePort: ['u16', 'Ports, once the first fragment is here.'],
+  destinationPort: ['u16', 'Likewise.'],
+  end: ['u32', 'Length of the whole, or 0 while the last fragment is missing.'],
+  hold: ['u32', 'First held fragment + 1, or 0.'],
+  range0: ['u32', 'Stretches that have come: first unit of 8 bytes, and the one behind the last in the high half.'],
+  range1: ['u32', 'Likewise.'],
+  range2: ['u32', 'Likewise.'],
+  range3: ['u32', 'Likewise.'],
+  range4: ['u32', 'Likewise.'],
+  range5: ['u32', 'Likewise.'],
+  range6: ['u32', 'Likewise.'],
+  range7: ['u32', 'Likewise.'],
+});
+
+export const FragmentHold = record('FragmentHold', 64, 'A fragment that waits for the first of its datagram.', {
+  outerSource: ['bytes16', 'Outer source of its tunnel.'],
+  outerDestination: ['bytes16', 'Outer destination of its tunnel.'],
+  next: ['u32', 'Next hold of the datagram, or of the free ones, + 1; or 0.'],
+  entry: ['u32', 'Number of its entry + 1; 0 while free.'],
+  bytes: ['u32', 'Bytes of the packet.'],
+  source: ['u32', 'Number of its FragmentSource.'],
+  tunnelKey: ['u32', 'Key of its tunnel.'],
+  flags: ['u16', 'PacketFlag bits.'],
+  portIn: ['u8', 'Port that received it.'],
+  direction: ['u8', 'Direction.'],
+  tag: ['u32', 'Its 802.1Q tag.'],
+});
+
+export const FragmentSource = record('FragmentSource', 8, 'What sources of one hash have in the holds.', {
+  count: ['u32', 'Fragments.'],
+  bytes: ['u32', 'Bytes of them.'],
+});
 
 export const NextHopTable = record(
   'NextHopTable',

@@ -102,8 +102,9 @@ export class Core {
   receive(port: number, max: number): number {
     return this.call('receive', port, max);
   }
-  forwardBurst(count: number, nowMs: number): void {
-    this.call('forwardBurst', count, nowMs);
+  /** Returns how many records there are now: the core may add packets behind the received ones. */
+  forwardBurst(count: number, nowMs: number): number {
+    return this.call('forwardBurst', count, nowMs);
   }
   endpointBurst(count: number, nowMs: number): void {
     this.call('endpointBurst', count, nowMs);

@@ -5,6 +5,10 @@ import {
   ControlBlock,
   EipRow,
   FlowEntry,
+  FragmentEntry,
+  FragmentHold,
+  FragmentSource,
+  FragmentState,
   GroupRow,
   HostPmtu,
   HostRow,
@@ -40,6 +44,8 @@ export interface PlanOptions {
   workers?: number;
   /** Flow entries a worker; 1,048,576 by default. 0 for a process without flows (endpoint). */
   flows?: number;
+  /** Datagrams in fragments that a worker follows: a power of two; 65,536 by default, none without flows. */
+  fragments?: number;
   /** Ports a worker; 4 by default. */
   ports?: number;
   /** Chunks of 2,048 bytes a port: a power of two; 4,096 by default. */
@@ -78,6 +84,8 @@ export interface MemoryPlan {
   readonly mapAddress: number;
   readonly pages: number;
   readonly map: MapPlan;
+  /** Entries of each fragment table. */
+  readonly fragments: number;
   readonly workers: readonly WorkerPlan[];
   /** Regions of the explaining instance: it shares the flow table of worker 0 and has records, chunks and trace of its own. */
   readonly explainer: WorkerPlan;
@@ -89,6 +97,7 @@ const MEMORY_MAX = 65536 * PAGE;
 const DEFAULTS: Required<PlanOptions> = {
   workers: 1,
   flows: limits.FLOWS_DEFAULT,
+  fragments: limits.FRAGMENTS_DEFAULT,
   ports: 4,
   portChunks: 4096,
   injectChunks: 64,
@@ -136,7 +145,7 @@ export function planMemory(options: PlanOptions = {}): MemoryPlan {
   }
   const pages = Math.ceil(space.taken / PAGE);
   const map: MapPlan = { ...shared, pages, workerMaps, workers: sizes.workers };
-  return { mapAddress, pages, map, workers, explainer };
+  return { mapAddress, pages, map, fragments: sizes.fragments, workers, explainer };
 }
 
 function check(sizes: Required<PlanOptions>): void {
@@ -147,6 +156,8 @@ function check(sizes: Required<PlanOptions>): void {
     throw new RangeError(`workers must be 1 to ${limits.WORKERS_MAX}`);
   if (sizes.flows > limits.FLOWS_MAX) throw new RangeError(`flows must not exceed ${limits.FLOWS_MAX} a worker`);
   if (sizes.ports < 1 || sizes.ports > limits.PORTS_MAX) throw new RangeError(`ports must be 1 to ${limits.PORTS_MAX}`);
+  if (powerOfTwo(sizes.fragments) !== sizes.fragments || sizes.fragments < limits.FRAGMENT_WAYS)
+    throw new RangeError(`fragments must be a power of two from ${limits.FRAGMENT_WAYS} on`);
   if (powerOfTwo(sizes.portChunks) !== sizes.portChunks) throw new RangeError('portChunks must be a power of two');
   if (sizes.injectChunks < 1) throw new RangeError('injectChunks must be at least 1');
 }
@@ -202,7 +213,7 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
 function planWorker(space: Space, sizes: Required<PlanOptions>, worker: number): WorkerPlan {
   const flowIndexSlots = powerOfTwo(sizes.flows * 4);
   const chunks = sizes.ports * sizes.portChunks;
-  const slabBytes = (chunks + sizes.injectChunks) * limits.CHUNK_BYTES;
+  const slabBytes = (chunks + sizes.injectChunks + limits.EXTRA_MAX) * limits.CHUNK_BYTES;
   const plan = {
     ...planCounters(space, sizes),
     worker,
@@ -225,6 +236,8 @@ function planWorker(space: Space, sizes: Required<PlanOptions>, worker: number):
     slabBytes,
     injectChunk: chunks * limits.CHUNK_BYTES,
     injectChunks: sizes.injectChunks,
+    extraChunk: (chunks + sizes.injectChunks) * limits.CHUNK_BYTES,
+    fragments: sizes.flows === 0 ? 0 : space.take(fragmentBytes(sizes.fragments)),
   };
   const ports = Array.from({ length: sizes.ports }, (_, index) => ({
     state: plan.portStates + index * PortState.bytes,
@@ -236,10 +249,24 @@ function planWorker(space: Space, sizes: Required<PlanOptions>, worker: number):
   return { ...plan, ports };
 }
 
+/** Head, entries, holds, sources and held packets in one piece: `writeMap` fills the head in. */
+const fragmentBytes = (entries: number): number => fragmentParts(0, entries).end;
+
+function fragmentParts(at: number, entries: number) {
+  const space = new Space(at + FragmentState.bytes);
+  return {
+    entries: space.take(entries * FragmentEntry.bytes),
+    holds: space.take(limits.FRAGMENT_HOLDS * FragmentHold.bytes),
+    sources: space.take(limits.FRAGMENT_SOURCES * FragmentSource.bytes),
+    data: space.take(limits.FRAGMENT_HOLDS * limits.CHUNK_BYTES),
+    end: space.taken,
+  };
+}
+
 function planCounters(space: Space, sizes: Required<PlanOptions>) {
   return {
     state: space.take(WorkerState.bytes),
-    burst: space.take(limits.BURST_MAX * PacketRecord.bytes),
+    burst: space.take((limits.BURST_MAX + limits.EXTRA_MAX) * PacketRecord.bytes),
     reasons: space.take(limits.REASONS_MAX * 8),
     listenerCounters: space.take(sizes.listeners * TrafficCounter.bytes),
     targetCounters: space.take(sizes.targets * TrafficCounter.bytes),
@@ -250,13 +277,14 @@ function planCounters(space: Space, sizes: Required<PlanOptions>) {
 }
 
 function planExplainer(space: Space, sizes: Required<PlanOptions>, first: WorkerPlan): WorkerPlan {
-  const slabBytes = sizes.injectChunks * limits.CHUNK_BYTES;
+  const slabBytes = (sizes.injectChunks + limits.EXTRA_MAX) * limits.CHUNK_BYTES;
+  const extraChunk = sizes.injectChunks * limits.CHUNK_BYTES;
   const own = {
     ...planCounters(space, sizes),
     wrr: space.take(sizes.targets * 2 * 4),
     slab: space.take(slabBytes, limits.PAGE_BYTES),
   };
-  return { ...first, ...own, slabBytes, injectChunk: 0, readOnly: 1, portsMax: 0, ports: [] };
+  return { ...first, ...own, slabBytes, extraChunk, injectChunk: 0, readOnly: 1, portsMax: 0, ports: [] };
 }
 
 /** Makes the memory of a plan: fixed size, so a view over it never detaches. Shared unless said otherwise. */
@@ -276,4 +304,13 @@ export function writeMap(plan: MemoryPlan, memory: LinearMemory): void {
     for (const [name, offset] of Object.entries(WorkerMap.at))
       words[(at + offset) / 4] = worker[name as keyof typeof WorkerMap.at];
   }
+  for (const worker of plan.workers) writeFragmentState(plan, worker, words);
+}
+
+function writeFragmentState(plan: MemoryPlan, { fragments }: WorkerPlan, words: Uint32Array): void {
+  if (fragments === 0) return;
+  const parts = fragmentParts(fragments, plan.fragments);
+  for (const part of ['entries', 'holds', 'sources', 'data'] as const)
+    words[(fragments + FragmentState.at[part]) / 4] = parts[part];
+  words[(fragments + FragmentState.at.bucketMask) / 4] = plan.fragments / limits.FRAGMENT_WAYS - 1;
 }

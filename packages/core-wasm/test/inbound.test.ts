@@ -285,17 +285,6 @@ describe('what does not pass', () => {
     expect(core.counters()[`reason.${reason}`]).toBe(1);
   });
 
-  test('a fragment', async () => {
-    const { receive } = await director();
-    const packet = syn(80);
-    packet.writeUInt16BE(0x2000, 6);
-    packet.writeUInt16BE(0, 10);
-    let sum = 0;
-    for (let at = 0; at < 20; at += 2) sum += packet.readUInt16BE(at);
-    packet.writeUInt16BE(~((sum & 0xffff) + (sum >> 16)) & 0xffff, 10);
-    expect(receive(packet)).toMatchObject({ verdict: 'Drop', reason: 'Fragment' });
-  });
-
   test('anything before the first image', async () => {
     const { receive } = await director({ withoutImage: true });
     expect(receive(syn(80))).toMatchObject({ verdict: 'Drop', reason: 'NoImage' });

@@ -19,6 +19,7 @@ import {
   VM_A1,
   VM_A2,
 } from './director-fixture.ts';
+import { fragmentOf, fragmentsOf, withoutDf } from './fragments.ts';
 
 const toVip = (port: number, flags = 'S', payload = Buffer.alloc(0), source = 40000): Buffer =>
   ipPacket(CLIENT, VIP, tcp({ sourcePort: source, destinationPort: port, flags, mss: 1460, payload }));
@@ -35,6 +36,9 @@ const tooBig = (quoted: Buffer): { protocol: number; bytes: Buffer } => {
   bytes.writeUInt16BE(~sum & 0xffff, 2);
   return { protocol: 1, bytes };
 };
+
+const datagram = ipPacket(CLIENT, VIP, udp(5353, 53, Buffer.alloc(2400, 5)));
+const parts = fragmentsOf(datagram, [0, 800, 1600]);
 
 const packets: Buffer[] = [
   ...[80, 81, 82, 90, 91, 92, 93, 94, 95, 99, 200, 4444].map((port) => toVip(port)),
@@ -75,6 +79,20 @@ const packets: Buffer[] = [
   tunnelled('10.99.0.1', T1, 100, reply(VM_A1)),
   tunnelled(HOST1, T1, 100, tunnelled(HOST1, T1, 100, reply(VM_A1))),
   ipPacket(CLIENT, '192.0.2.99', tcp()),
+  // Fragments: too early, the first, one more, a duplicate, an overlap, a tiny one; then a packet that must be cut, and errors outbound.
+  ...[1, 0, 2, 2].map((index) => parts[index] as Buffer),
+  fragmentOf(datagram, 400, 800, false),
+  fragmentOf(toVip(80, 'A', Buffer.alloc(64)), 0, 16, false),
+  ...parts.map((part) => Buffer.from(part)).map((part) => tunnelled(HOST1, T1, 100, part)),
+  ...fragmentsOf(
+    ipPacket(CLIENT6, VIP6, tcp({ destinationPort: 80, flags: 'A', payload: Buffer.alloc(200, 3) })),
+    [0, 104],
+    5,
+  ),
+  ...fragmentsOf(ipPacket(CLIENT, EIP, udp(1, 2, Buffer.alloc(200, 3))), [0, 104], 5),
+  withoutDf(ipPacket(CLIENT, VIP, udp(5353, 53, Buffer.alloc(1472, 9)))),
+  tunnelled(HOST1, T1, 100, ipPacket(VM_A1, CLIENT, udp(8080, 5353, Buffer.from('late')), 1)),
+  tunnelled(HOST2, ANYCAST, 100, ipPacket(VM_A2, CLIENT, udp(1234, 53, Buffer.from('late')), 1)),
 ];
 
 /** Whole frames as they come from the switch, one of them with an 802.1Q tag. */

@@ -28,9 +28,10 @@ export function createRound(role: WorkerRole, core: Core, ports: WorkerPorts, be
       if (!ports.fill(index)) continue;
       const count = receive(index, BURST);
       if (count === 0) continue;
-      walk(count, now);
-      ports.kick(transmit(count));
-      ports.kick(between.takeBurst(count, now));
+      // A director adds packets: pieces, and fragments that were held. An endpoint says nothing.
+      const records = walk(count, now) || count;
+      ports.kick(transmit(records));
+      ports.kick(between.takeBurst(records, now));
       recycle(count);
       total += count;
     }

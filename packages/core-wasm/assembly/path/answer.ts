@@ -1,6 +1,6 @@
 // answer: turns a packet that could not go on into the ICMP error that its sender must get, in the name of the address it asked for
 // (P14, P17). The frame is reused: the error goes in front of the packet, which becomes the quote.
-import { NONE, PacketFlag, PacketRecord, Reason, Verdict } from '../layout.gen';
+import { Direction, NONE, PacketFlag, PacketRecord, Reason, Verdict } from '../layout.gen';
 import { takeErrorToken } from '../table/bucket';
 import { ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../wire/ethernet';
 import {
@@ -20,6 +20,8 @@ import { ipBytes, ipv4Of, l3At, l4At, prepend } from './frame';
 const QUOTE_V4_MAX: u32 = 576 - 28;
 const QUOTE_V6_MAX: u32 = 1280 - 48;
 const ANSWER_TTL: u32 = 64;
+/** Protocol of a fragment behind the first. */
+const NO_TRANSPORT: u8 = 255;
 
 /** True when the record now holds an answer, addressed and ready to be routed to `packet.destination`. */
 export function answer(packet: PacketRecord): bool {
@@ -27,8 +29,11 @@ export function answer(packet: PacketRecord): bool {
   if (packet.verdict != <u8>Verdict.Drop || (reason != Reason.TooBig && reason != Reason.TtlExceeded)) return false;
   // Errors about errors never (RFC 1122, 3.2.2); IPv4 without DF would be fragmented, not refused.
   if (isIcmpError(packet)) return false;
-  // A client inside a VPC is reached through its flow alone.
-  if ((packet.flags & <u16>PacketFlag.FromTunnel) != 0 && packet.flowSlot == NONE) return false;
+  // Nor about any fragment but the first (RFC 1122, 3.2.2; RFC 4443, 2.4).
+  if (packet.protocol == NO_TRANSPORT) return false;
+  // A client inside a VPC is reached through its flow alone; an EIP has its host.
+  const isEip = packet.direction == <u8>Direction.EipOutbound;
+  if ((packet.flags & <u16>PacketFlag.FromTunnel) != 0 && packet.flowSlot == NONE && !isEip) return false;
   const isTooBig = reason == Reason.TooBig;
   if (isTooBig && packet.family == 4 && !ipv4Of(packet).dontFragment) return false;
   if (!takeErrorToken()) return false;

@@ -21,10 +21,14 @@ import { dispatch, dispatchInner } from './dispatch';
 import { eipInbound, eipOutbound } from './eip';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
+import { allRecords, beginExtras } from './extra';
+import { fit } from './fit';
+import { fragment } from './fragment';
 import { echo, isIcmpError, learnTunnel } from './icmp';
 import { inbound, inboundError } from './inbound';
 import { outbound } from './outbound';
 import { parse } from './parse';
+import { emitPieces, mayBeCut } from './pieces';
 import { routeTo, routeToTarget, routeToTunnel } from './route';
 import { trace, traceAfresh } from './trace';
 import { expectInbound } from './track';
@@ -32,11 +36,13 @@ import { expectInbound } from './track';
 /** Packets that go side by side; one where the trace of a packet has to stay in one piece. */
 const GROUP: u32 = TRACE == 0 ? 16 : 1;
 
-/** The director's walks. */
-export function forwardBurst(count: u32, nowMs: u32): void {
+/** The director's walks. Returns how many records there are now: pieces and held fragments follow the received packets. */
+export function forwardBurst(count: u32, nowMs: u32): u32 {
   setNow(nowMs);
   const end = min(count, BURST_MAX);
+  beginExtras(end);
   for (let from: u32 = 0; from < end; from += GROUP) walkGroup(from, min(from + GROUP, end));
+  return allRecords();
 }
 
 /** Some packets side by side up to their flows, because the caches fetch many lines in the time of one; then each to its end. */
@@ -51,6 +57,7 @@ function walkGroup(from: u32, to: u32): void {
   for (let index = from; index < to; index++) {
     const packet = recordAt(index);
     if (packet.verdict == <u8>Verdict.None) walk(packet);
+    else fragment(packet);
     finish(packet);
   }
 }
@@ -103,7 +110,11 @@ function walk(packet: PacketRecord): void {
 }
 
 function walkTunnel(packet: PacketRecord): void {
-  if (!decapsulate(packet) || !dispatchInner(packet)) return;
+  if (!decapsulate(packet)) {
+    fragment(packet);
+    return;
+  }
+  if (!dispatchInner(packet)) return;
   const direction: u32 = packet.direction;
   trace(packet, Step.Dispatch, direction, packet.net, 0, 0);
   if (direction == Direction.Inbound) {
@@ -121,7 +132,10 @@ function walkIcmp(packet: PacketRecord): void {
     return;
   }
   if (isIcmpError(packet)) inboundError(packet);
-  else if (echo(packet) && routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
+  else if (echo(packet) && routeBack(packet)) {
+    if (fit(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
+    else if (mayBeCut(packet)) emitPieces(packet, Encapsulation.Gre);
+  }
 }
 
 /** Who asked from inside a VPC is answered through the same tunnel. */

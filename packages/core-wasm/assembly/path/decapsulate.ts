@@ -37,9 +37,12 @@ export function unwrap(packet: PacketRecord): bool {
   const taken = inner - packet.l3;
   packet.net = packet.tunnelKey;
   packet.flags |= <u16>PacketFlag.FromTunnel;
-  if (!parseIp(packet, inner, etherType, packet.l3End) || !mergeEcn(packet, ecn)) return false;
+  const isWhole = parseIp(packet, inner, etherType, packet.l3End);
+  // A fragment is a packet as well, and its walk goes on in fragment.
+  if (!isWhole && packet.reason != <u8>Reason.Fragment) return false;
+  if (!mergeEcn(packet, ecn)) return false;
   trace(packet, Step.Decapsulate, packet.tunnelKey, taken, 0, 0);
-  return true;
+  return isWhole;
 }
 
 function mergeEcn(packet: PacketRecord, outer: u32): bool {

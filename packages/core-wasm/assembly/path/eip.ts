@@ -4,7 +4,7 @@ import { findAddress } from '../table/address';
 import { countEip } from '../table/counter';
 import { eipAt } from '../table/rows';
 import { drop } from '../verdict';
-import { isSameAddress } from '../wire/ipv6';
+import { copyAddress, isSameAddress } from '../wire/ipv6';
 import { answer } from './answer';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
@@ -19,6 +19,7 @@ import {
   rewriteQuotedDestination,
   rewriteQuotedSource,
 } from './quote';
+import { emitPieces, mayBeCut } from './pieces';
 import { rewriteDestination, rewriteSource } from './rewrite';
 import { routeTo, routeToHost } from './route';
 import { trace } from './trace';
@@ -43,6 +44,12 @@ export function eipInbound(packet: PacketRecord): void {
     if (encapsulate(packet, Encapsulation.Gre)) emit(packet);
     return;
   }
+  if (mayBeCut(packet) && hop(packet)) {
+    countEip(row, ipBytes(packet), true);
+    rewriteDestination(packet, eip.address);
+    emitPieces(packet, Encapsulation.Gre);
+    return;
+  }
   if (answer(packet) && routeTo(packet, packet.destination)) emit(packet);
 }
 
@@ -64,9 +71,25 @@ export function eipOutbound(packet: PacketRecord): void {
     isIcmpError(packet) &&
     readQuote(packet, packet.outerSource, packet.outerDestination) &&
     isSameAddress(packet.outerDestination, eip.address);
-  if (!routeTo(packet, packet.destination) || !fit(packet) || !hop(packet)) return;
+  if (!routeTo(packet, packet.destination) || !fit(packet) || !hop(packet)) {
+    refuseOutbound(packet, row);
+    return;
+  }
   countEip(row, ipBytes(packet), false);
   if (isQuoted) rewriteQuotedDestination(packet, eip.address, eip.eip, quoteDestinationPort);
   rewriteSource(packet, eip.eip);
   emit(packet);
+}
+
+/** Cut where that is allowed; else the VM hears of it from its own EIP, the address that stands on this hop (P28). */
+function refuseOutbound(packet: PacketRecord, row: u32): void {
+  const eip = eipAt(row);
+  if (mayBeCut(packet) && hop(packet)) {
+    countEip(row, ipBytes(packet), false);
+    rewriteSource(packet, eip.eip);
+    emitPieces(packet, Encapsulation.None);
+    return;
+  }
+  copyAddress(packet.destination, eip.eip);
+  if (answer(packet) && routeToHost(packet, eip.host, eip.net) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
 }

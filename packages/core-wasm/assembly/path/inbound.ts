@@ -1,9 +1,10 @@
 // inbound: the steps from client to target, in order. Each is a file; none knows the next.
-import { Encapsulation, NONE, PacketFlag, PacketRecord } from '../layout.gen';
+import { Encapsulation, NONE, PacketFlag, PacketRecord, Reason } from '../layout.gen';
 import { countIn } from '../table/counter';
 import { flowAt } from '../table/flow-index';
 import { sequence } from '../table/next-hop';
 import { targetAt } from '../table/rows';
+import { drop } from '../verdict';
 import { admit } from './admit';
 import { answer } from './answer';
 import { classify } from './classify';
@@ -14,6 +15,7 @@ import { ipBytes } from './frame';
 import { hop } from './hop';
 import { matchInboundError, translateInboundError } from './icmp';
 import { open } from './open';
+import { emitPieces, mayBeCut } from './pieces';
 import { quoteDestinationPort, quoteProtocol } from './quote';
 import { routeTo, routeToTarget, routeToTunnel } from './route';
 import { recompute, schedule } from './schedule';
@@ -21,8 +23,12 @@ import { trackInbound } from './track';
 import { translateInbound } from './translate';
 import { learnWay, takeWay } from './way';
 
+/** Protocol of a packet whose transport header is elsewhere: no rewrite touches its payload. */
+const NO_TRANSPORT: u8 = 255;
+
 export function inbound(packet: PacketRecord): void {
   if (walk(packet)) return;
+  if (mayBeCut(packet)) goInPieces(packet);
   if (answer(packet) && routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
 }
 
@@ -56,6 +62,34 @@ function longEnd(packet: PacketRecord): bool {
     emit(packet) &&
     learnWay(packet, before)
   );
+}
+
+/** What fit has refused and may be cut: the rest of the walk. */
+function goInPieces(packet: PacketRecord): bool {
+  return (
+    hop(packet) &&
+    countPacket(packet) &&
+    translateInbound(packet) &&
+    emitPieces(packet, targetAt(packet.targetSlot).encapsulation)
+  );
+}
+
+/** A fragment behind the first: its flow exists, and its payload is no transport header. Makes nothing, answers nothing. */
+export function inboundLater(packet: PacketRecord): void {
+  if (!classify(packet) || !trackInbound(packet)) return;
+  if (packet.flowSlot == NONE) {
+    drop(packet, Reason.NoFlow);
+    return;
+  }
+  const target = targetAt(packet.targetSlot);
+  packet.protocol = NO_TRANSPORT;
+  if (!routeToTarget(packet, target)) return;
+  if (!fit(packet)) {
+    if (mayBeCut(packet)) goInPieces(packet);
+    return;
+  }
+  if (hop(packet) && countPacket(packet) && translateInbound(packet) && encapsulate(packet, target.encapsulation))
+    emit(packet);
 }
 
 /** An ICMP error to a VIP goes where the packet that caused it came from. */

@@ -1,21 +1,36 @@
 // outbound: the steps from target to client, in order. The packet has been decapsulated and parsed again by then.
-import { Encapsulation, NONE, PacketRecord } from '../layout.gen';
+import { Encapsulation, NONE, PacketRecord, Reason, Verdict } from '../layout.gen';
 import { countOut } from '../table/counter';
 import { flowAt } from '../table/flow-index';
 import { listenerAt, targetAt } from '../table/rows';
+import { copyAddress } from '../wire/ipv6';
+import { answer } from './answer';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
 import { fit } from './fit';
 import { ipBytes } from './frame';
 import { hop } from './hop';
 import { isIcmpError, matchOutboundError, translateOutboundError } from './icmp';
-import { clampToTarget, routeTo, routeToTunnel } from './route';
+import { emitPieces, mayBeCut } from './pieces';
+import { clampToTarget, routeTo, routeToTarget, routeToTunnel } from './route';
 import { trackOutbound } from './track';
 import { translateOutbound } from './translate';
 
-export function outbound(packet: PacketRecord): bool {
+/** Protocol of a packet whose transport header is elsewhere: no rewrite touches its payload. */
+const NO_TRANSPORT: u8 = 255;
+
+export function outbound(packet: PacketRecord): void {
   packet.hostSlot = NONE;
-  if (isIcmpError(packet)) return outboundError(packet);
+  if (isIcmpError(packet)) {
+    outboundError(packet);
+    return;
+  }
+  if (walk(packet) || packet.verdict != <u8>Verdict.Drop) return;
+  if (mayBeCut(packet)) goInPieces(packet);
+  tellTarget(packet);
+}
+
+function walk(packet: PacketRecord): bool {
   return (
     trackOutbound(packet) &&
     clampToTarget(packet, targetAt(packet.targetSlot)) &&
@@ -27,6 +42,36 @@ export function outbound(packet: PacketRecord): bool {
     encapsulate(packet, Encapsulation.Gre) &&
     emit(packet)
   );
+}
+
+function goInPieces(packet: PacketRecord): bool {
+  return hop(packet) && countPacket(packet) && translateOutbound(packet) && emitPieces(packet, Encapsulation.Gre);
+}
+
+/**
+ * Too large or at the end of its hops: its target hears it from the VIP, the address that stands on this hop (P17), by its own tunnel
+ * and about the packet as it has sent it.
+ */
+function tellTarget(packet: PacketRecord): void {
+  const isTold = packet.reason == <u8>Reason.TooBig || packet.reason == <u8>Reason.TtlExceeded;
+  if (!isTold || packet.flowSlot == NONE || packet.targetSlot == NONE) return;
+  copyAddress(packet.destination, listenerAt(packet.listenerSlot).vip);
+  if (!answer(packet)) return;
+  const target = targetAt(packet.targetSlot);
+  if (routeToTarget(packet, target) && encapsulate(packet, target.encapsulation)) emit(packet);
+}
+
+/** A fragment behind the first: its payload is no transport header. Answers nothing. */
+export function outboundLater(packet: PacketRecord): void {
+  packet.hostSlot = NONE;
+  if (!trackOutbound(packet) || !routeToClient(packet)) return;
+  packet.protocol = NO_TRANSPORT;
+  if (!fit(packet)) {
+    if (mayBeCut(packet)) goInPieces(packet);
+    return;
+  }
+  if (hop(packet) && countPacket(packet) && translateOutbound(packet) && encapsulate(packet, Encapsulation.Gre))
+    emit(packet);
 }
 
 function outboundError(packet: PacketRecord): bool {

@@ -24,6 +24,8 @@ import { frameAt, l4At, l4Bytes } from './frame';
 import { parseCommon } from './parse-common';
 
 const SCTP_BYTES: u32 = 12;
+/** Where a tag begins: its four bytes are kept as they lie. */
+const TAG: usize = 12;
 
 /** From the first byte of the frame. Leaves offsets, addresses, ports. */
 export function parse(packet: PacketRecord): bool {
@@ -42,6 +44,8 @@ export function parse(packet: PacketRecord): bool {
       const tag = Vlan.at(frame + ETHERNET_BYTES);
       if (!tag.isWellFormed(packet.length - ETHERNET_BYTES)) return drop(packet, Reason.TooShort);
       etherType = tag.etherType;
+      packet.spare0 = load<u32>(frame, TAG);
+      packet.flags |= <u16>PacketFlag.Tagged;
       l2Bytes += VLAN_BYTES;
     }
   }

@@ -33,6 +33,7 @@ export function takeWay(packet: PacketRecord): bool {
     bytes <= way.limit &&
     bytes + way.overhead <= learnedMtu(way.host) &&
     (packet.tcpFlags & <u8>SYN) == 0 &&
+    (packet.flags & <u16>PacketFlag.Tagged) == 0 &&
     offset >= CHUNK_RESERVED + HEADER_BYTES;
   if (!isPlain || !hop(packet)) return false;
   countIn(packet.listenerSlot, packet.targetSlot, bytes);

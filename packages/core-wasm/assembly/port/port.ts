@@ -1,5 +1,5 @@
 // The four moves of a burst between ports and records: receive, transmit, recycle, and send for frames that the core or its host made.
-import { NONE, PacketRecord, PORT_PACKET, PORT_XDP, PortState, Verdict } from '../layout.gen';
+import { BURST_MAX, NONE, PacketRecord, PORT_PACKET, PORT_XDP, PortState, Verdict } from '../layout.gen';
 import { receiveCopy, sendCopy, transmitCopy } from './copy';
 import { receivePacket, releasePacket, sendPacket, transmitPacket } from './packet';
 import { publishXdp, receiveXdp, refill, sendXdp, transmitXdp } from './xdp';
@@ -14,7 +14,7 @@ const TPID_8021Q_RAW: u16 = 0x0081;
 export function receive(port: u32, max: u32): u32 {
   if (!portExists(port)) return 0;
   const state = stateOf(port);
-  const count = clampBurst(max);
+  const count = min(max, BURST_MAX);
   if (state.kind == <u8>PORT_XDP) return receiveXdp(state, count);
   if (state.kind == <u8>PORT_PACKET) return receivePacket(state, count);
   return receiveCopy(state, count);

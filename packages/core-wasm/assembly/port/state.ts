@@ -3,6 +3,7 @@
 import {
   BURST_MAX,
   CHUNK_BYTES,
+  EXTRA_MAX,
   NONE,
   PACKET_RECORD_BYTES,
   PacketRecord,
@@ -23,7 +24,7 @@ export function recordAt(index: u32): PacketRecord {
 }
 
 export function clampBurst(count: u32): u32 {
-  return min(count, BURST_MAX);
+  return min(count, BURST_MAX + EXTRA_MAX);
 }
 
 export function portExists(index: u32): bool {

@@ -119,3 +119,17 @@ export function copyAddress(to: usize, from: usize): void {
 export function isSameAddress(a: usize, b: usize): bool {
   return load<u64>(a) == load<u64>(b) && load<u64>(a, 8) == load<u64>(b, 8);
 }
+
+/** Offset of the fragment header of a packet that `findTransport` has called a fragment. */
+export function findFragmentHeader(ip: Ipv6): u32 {
+  const start = changetype<usize>(ip);
+  let protocol = ip.nextHeader;
+  let offset = IPV6_BYTES;
+  for (let count: u32 = 0; count <= EXTENSION_HEADERS_MAX && protocol != FRAGMENT; count++) {
+    const length = <u32>load<u8>(start + offset, 1);
+    const bytes = protocol == AUTHENTICATION ? (length + 2) << 2 : (length + 1) << 3;
+    protocol = <u32>load<u8>(start + offset);
+    offset += bytes;
+  }
+  return offset;
+}
