@@ -1,17 +1,11 @@
 // Second panel: the packet in hand in the other IP family (RFC 7915), with the prefix that IPv4 has in IPv6 (RFC 6052).
-import * as library from '@openclb/core-wasm';
+import { type Nat64, createNat64 } from '@openclb/core-wasm/nat64';
 import { attempt, card, fill, h, input, labelled, select, verdict } from './dom.ts';
 import { frameView } from './layers.ts';
 import { parseHex } from './hex.ts';
 import { SAMPLES } from './samples.ts';
 import type { State } from './state.ts';
 
-/** What the panel needs of the library's translator. */
-interface Translator {
-  translate(packet: Uint8Array, nowMs: number): { verdict: string; reason?: string; packets: readonly Uint8Array[] };
-  embed(address4: string, prefix: string): string;
-}
-type Create = (options: object) => Promise<Translator>;
 const RAW_IP = 101;
 const TAKE = 'Take an IPv6 SYN to 203.0.113.10';
 const LENGTHS = [32, 40, 48, 56, 64, 96] as const;
@@ -30,7 +24,7 @@ export function nat64Panel(state: State): HTMLElement {
   );
   const pool = input('192.0.2.33', () => void restart());
   const address = input('203.0.113.10', () => showAddresses());
-  let translator: Translator | null = null;
+  let translator: Nat64 | null = null;
 
   const showAddresses = (): void => attempt(addresses, () => embedded(translator, address.value.trim()));
   const render = (): void =>
@@ -51,9 +45,6 @@ export function nat64Panel(state: State): HTMLElement {
       ];
     });
   const restart = async (): Promise<void> => {
-    const create = (library as unknown as { createNat64?: Create }).createNat64;
-    if (create === undefined)
-      return fill(output, verdict(false, 'Not in this build', 'the library has no translator yet'));
     const isStateful = kind.value === 'stateful';
     // Addresses for documentation are not global: without the last option RFC 6052 forbids them behind 64:ff9b::/96.
     const errors = { own6: '2001:db8:6464::1', own4: '192.0.2.1' };
@@ -62,7 +53,7 @@ export function nat64Panel(state: State): HTMLElement {
       ? { stateful: { pool: [pool.value.trim()], bindings: 256 } }
       : { localPrefix: localPrefix.value.trim() };
     try {
-      translator = await create({ ...own, ...more });
+      translator = await createNat64({ ...own, ...more });
       render();
       showAddresses();
     } catch (error) {
@@ -94,7 +85,7 @@ function takeSample(state: State): void {
 }
 
 /** One IPv4 address in each prefix length. */
-function embedded(translator: Translator | null, address: string): HTMLElement[] {
+function embedded(translator: Nat64 | null, address: string): HTMLElement[] {
   if (translator === null) return [];
   return LENGTHS.map((bits) =>
     h('div', {}, h('code', {}, translator.embed(address, `2001:db8::/${bits}`)), h('span', {}, `/${bits}`)),

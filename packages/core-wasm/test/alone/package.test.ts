@@ -21,6 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const PROGRAM = `
 import { createCore, dissect, readCapture, writePcapng } from '@openclb/core-wasm';
 import { explain } from '@openclb/core-wasm/explain';
+import { createNat64 } from '@openclb/core-wasm/nat64';
 const Memory = WebAssembly.Memory;
 WebAssembly.Memory = class extends Memory {
   constructor(options) { if (options.shared) throw new Error('shared without being asked'); super(options); }
@@ -39,6 +40,7 @@ export async function program() {
     layers: core.dissect(tunnelled, { linkType: 101 }).layers.map((layer) => layer.protocol).join('/'),
     read: dissect(read.frame, { linkType: read.interface.linkType }).layers.length,
     walk: walk.verdict + ' by ' + walk.steps.map((step) => step.step).join(' '),
+    embedded: (await createNat64({ prefix: '2001:db8:64::/96' })).embed('198.51.100.1'),
     memory: Object.prototype.toString.call(core.memory.buffer),
   };
 }
@@ -48,6 +50,7 @@ const EXPECTED = {
   layers: 'ipv4/gre/ipv4/udp',
   read: 2,
   walk: expect.stringMatching(/^Forward by parse dispatch classify .* encapsulate emit verdict$/),
+  embedded: '2001:db8:64::c633:6401',
   memory: '[object ArrayBuffer]',
 };
 const put = (name: string, text: string): string => {

@@ -104,6 +104,15 @@ describe('the playground', () => {
     expect(await page.locator('#panel-walk').innerText()).toMatch(/Forward[\s\S]*listener web[\s\S]*Gre with key 100/);
   });
 
+  test('translates an IPv6 packet, and tells the addresses of all prefix lengths', async (context) => {
+    context.skip(browser === undefined, 'needs Chromium: apt-get install chromium');
+    await page.getByRole('tab', { name: 'NAT64' }).click();
+    await page.getByRole('button', { name: /^Take an IPv6 SYN/ }).click();
+    const text = await page.locator('#panel-nat64').innerText();
+    expect(text).toMatch(/translated[\s\S]*192\.0\.2\.33 → 203\.0\.113\.10/);
+    expect(text).toContain('2001:db8:cb00:710a::');
+  });
+
   test('complains of nothing in its console', (context) => {
     context.skip(browser === undefined, 'needs Chromium: apt-get install chromium');
     expect(complaints).toEqual([]);
