@@ -139,8 +139,9 @@ function fromV4(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends)
   const isSyn = isTcp && (Tcp.at(view.l4).flags & TCP_SYN) != 0;
   const row = findBinding4(t, local, destinationPortOf(view, protocol, true), protocol);
   if (row == 0) {
+    if (!isPool(t, local)) return drop(n, Nat64Reason.NotTranslatable);
     // A SYN waits: the IPv6 side may be about to open the same connection.
-    if (isSyn && (n.flags & Nat64Flag.RefuseInbound) == 0 && isPool(t, local)) return wait(n, t, view);
+    if (isSyn && (n.flags & Nat64Flag.RefuseInbound) == 0) return wait(n, t, view);
     if (isTcp) return drop(n, Nat64Reason.NoBinding);
     return answer(n, view, Nat64Reason.NoBinding, V4_HOST_UNREACHABLE, 0);
   }

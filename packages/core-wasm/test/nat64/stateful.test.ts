@@ -98,6 +98,9 @@ describe('RFC 6146, 3.5.1: UDP', () => {
     const result = nat64.translate(udp4(4001));
     expect(result).toMatchObject({ verdict: 'answered', reason: 'NoBinding' });
     expect(text(only(result)).icmp).toMatchObject({ type: 3, code: 1 });
+    // What is for another host is none of ours to answer.
+    const stray = nat64.translate(ipPacket(SERVER, '198.51.100.65', udp(53, 4001, PAYLOAD)));
+    expect(stray).toMatchObject({ verdict: 'dropped', reason: 'NotTranslatable' });
   });
 
   test('section 4: a session lives five minutes after its last packet, either way, and takes its binding with it', async () => {
