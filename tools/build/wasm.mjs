@@ -12,8 +12,8 @@ const ARTEFACTS = {
   'core.shared': ['-O3', '--noAssert', '--sharedMemory', '--use', 'TRACE=0'],
   'core.check': ['-O1', '--debug', '--use', 'TRACE=1'],
   'core.trace': ['-O3', '--noAssert', '--sharedMemory', '--use', 'TRACE=1'],
-  // By itself, because most users of the core do not need it; for size, because that is as fast here.
-  nat64: ['-Os', '--noAssert'],
+  // By itself, because most users of the core do not need it.
+  nat64: ['-O3', '--noAssert'],
 };
 const ENTRIES = { nat64: 'assembly/nat64/entry.ts' };
 
