@@ -32,12 +32,13 @@ async function startController(): Promise<{ controller: RunningClb; url: string 
 
 const headers = { authorization: 'Bearer key', 'content-type': 'application/json' };
 
-/** Creates load balancers one after the other until the controller is gone; returns what it acknowledged. */
-async function writeUntilGone(url: string, name: string): Promise<Answer[]> {
+/** Creates load balancers in a subnet of its own, one after the other, until the controller is gone; returns what it acknowledged. */
+async function writeUntilGone(url: string, subnet: number): Promise<Answer[]> {
   const acknowledged: Answer[] = [];
-  for (let number = 0; number < 1000; number++) {
+  for (let number = 1; number < 255; number++) {
     try {
-      const body = JSON.stringify({ id: `lb-${name}-${number}`, name: `${name} ${number}` });
+      const name = `${subnet}-${number}`;
+      const body = JSON.stringify({ id: `lb-${name}`, name, vips: [`198.18.${subnet}.${number}`] });
       const response = await fetch(`${url}/v1/load-balancers`, { method: 'POST', headers, body });
       if (response.status !== 201) throw new Error(`${response.status}: ${await response.text()}`);
       acknowledged.push((await response.json()) as Answer);
@@ -60,7 +61,7 @@ test('every change that a killed controller acknowledged is there after its rest
   let cutOff = 0;
   for (let round = 0; round < ROUNDS; round++) {
     const { controller, url } = await startController();
-    const writers = Array.from({ length: WRITERS }, (_, writer) => writeUntilGone(url, `r${round}w${writer}`));
+    const writers = Array.from({ length: WRITERS }, (_, writer) => writeUntilGone(url, round * WRITERS + writer));
     await new Promise((resolve) => setTimeout(resolve, 60 + round * 25));
     await controller.stop('SIGKILL');
     const written = await Promise.all(writers);
