@@ -10,7 +10,6 @@ export { emitBurst, forwardBurst, probeBurst } from './path/burst';
 export { checksumOne, decapsulateOne, encapsulateOne, parseOne, rewriteOne } from './standalone';
 export { adopt } from './table/bank';
 export { receive, recycle, send, transmit } from './port/port';
-export * from './tcp/entry';
 
 export function layoutHash(): u32 {
   return LAYOUT_HASH;

@@ -1,4 +1,5 @@
 // TCP and SCTP as a library: a handshake by cookie over two days of the clock, numbers there and back, options and headers put in.
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { segment } from '../test/meters-fixture.ts';
 import { addressBytes, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
@@ -125,4 +126,10 @@ test('SCTP: check values, other ports, and a damaged packet that stays damaged',
     expect(tools.isChecksumValid(tools.rewritePorts(other, { source: 1 }))).toBe(false);
   }
   expect(() => tools.isInit(addressBytes('::1'))).toThrow(PacketError);
+});
+
+test('the functions never allocate and never grow their memory', () => {
+  const text = readFileSync(new URL('../dist/tcp.wat', import.meta.url), 'utf8');
+  expect(text).toContain('$assembly/tcp/cookie/makeSynAck');
+  expect(['~lib/rt/stub/__new', '~lib/rt/stub/__alloc', 'memory.grow'].filter((no) => text.includes(no))).toEqual([]);
 });

@@ -1,13 +1,13 @@
 // An instance of the core on a small memory of its own, where single functions work on bytes that are laid down for
 // them: what src/tcp.ts, src/sctp.ts and src/meters.ts share. No tables, no image, no plan.
-import { coreBase64 } from '#embedded';
+import { tcpBase64 } from '#embedded-tcp';
 import { limits } from '../layout/index.ts';
 import type { CoreExports } from './core.ts';
 
 const PAGE_BYTES = 65_536;
 
 export interface WorkbenchOptions {
-  /** A WebAssembly.Module of the core, or the bytes of core.wasm. The embedded one when absent. */
+  /** A WebAssembly.Module of tcp.wasm, or its bytes. The embedded one when absent. */
   readonly module?: object;
 }
 
@@ -45,6 +45,6 @@ export async function openWorkbench(size: number, options: WorkbenchOptions = {}
 function moduleOf(module: object | undefined): Promise<WebAssembly.Module> | WebAssembly.Module {
   if (module instanceof WebAssembly.Module) return module;
   if (module !== undefined) return WebAssembly.compile(module as BufferSource);
-  embedded ??= WebAssembly.compile(Uint8Array.from(atob(coreBase64()), (char) => char.charCodeAt(0)));
+  embedded ??= WebAssembly.compile(Uint8Array.from(atob(tcpBase64()), (char) => char.charCodeAt(0)));
   return embedded;
 }

@@ -4,7 +4,7 @@ import { Meter } from '../layout.gen';
 import { meterPacket } from '../table/bucket';
 import { complement, sumOf } from '../wire/checksum';
 import { Tcp } from '../wire/tcp';
-import { checkCookieOne, translateSegmentOne } from './entry';
+import { checkCookieOne, crc32c, makeSynAckOne, sctpRewritePorts, translateSegmentOne } from './entry';
 import { sipHash } from './siphash';
 
 export * from './entry';
@@ -54,4 +54,24 @@ export function translateMany(at: usize, times: u32): void {
     translateSegmentOne(at, 12345, 0, 678, 0, 0);
     translateSegmentOne(at, 0 - 12345, 0, 0 - 678, 0, 0);
   }
+}
+
+export function crcMany(at: usize, bytes: u32, times: u32): u32 {
+  let last: u32 = 0;
+  for (let index: u32 = 0; index < times; index++) last ^= crc32c(at, bytes);
+  return last;
+}
+export function sctpRewriteMany(at: usize, bytes: u32, times: u32): void {
+  for (let index: u32 = 0; index < times; index++) sctpRewritePorts(at, bytes, index, ~index);
+}
+/** The SYN is kept behind the packet and laid back each time. */
+export function synAckMany(ip: usize, bytes: u32, state: usize, view: usize, segment: usize, times: u32): u32 {
+  const kept = ip + 2048;
+  memory.copy(kept, ip, bytes);
+  let made: u32 = 0;
+  for (let index: u32 = 0; index < times; index++) {
+    memory.copy(ip, kept, bytes);
+    if (makeSynAckOne(ip, ip + 20, 128, state, view, segment, 0, 1440, index) != 0) made++;
+  }
+  return made;
 }

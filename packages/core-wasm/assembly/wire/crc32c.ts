@@ -5,7 +5,7 @@
 
 const POLYNOMIAL: u32 = 0x82f63b78;
 /** Shorter than this, four chains at once do not pay for being joined. */
-const CHAINS_MIN: u32 = 512;
+const CHAINS_MIN: u32 = 256;
 const CHAIN_SHIFT_MAX: u32 = 13;
 
 /** What a byte adds to the state. Constant, so an instance that writes it again changes nothing. */
