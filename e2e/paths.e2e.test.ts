@@ -1,21 +1,23 @@
 // What the story does not say: an underlay of 1,500 bytes, large bodies both ways, UDP, VMs that changed hosts, ten thousand requests.
 import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { vmAnswer } from '../apps/demo/src/agent.ts';
+import { startAgent, vmAnswer } from '../apps/demo/src/agent.ts';
 import { startCluster } from '../apps/demo/src/cluster.ts';
 import type { Cluster } from '../apps/demo/src/cluster.ts';
 import { addListener, createBalancer, served } from '../apps/demo/src/story/balancer.ts';
 import { createHttpListener } from '../apps/demo/src/story/layer7.ts';
 import { neverMixed } from '../apps/demo/src/story/targets.ts';
 import { assertAllHeld, createTeller } from '../apps/demo/src/tell.ts';
-import { CLIENT, TARGET_PORT, VIP } from '../apps/demo/src/topology.ts';
+import { CLIENT, TARGET_PORT, VIP, VMS } from '../apps/demo/src/topology.ts';
 import { patternBytes } from '../apps/demo/src/vm.ts';
 import { watchNodes } from '../apps/demo/src/watch.ts';
+import { stop } from '../tools/testkit/index.ts';
 import { inNamespaces } from './suite.ts';
 
 const BODY_BYTES = 1_000_000;
 const BODY_HASH = createHash('sha256').update(patternBytes(BODY_BYTES)).digest('hex');
 const PAIRS = 5000;
+const INTERNAL_VIP = '10.0.0.100';
 
 await inNamespaces(import.meta.filename, () => {
   let cluster: Cluster;
@@ -92,6 +94,29 @@ await inNamespaces(import.meta.filename, () => {
       peerPort: outcome?.localPort,
       text: 'hello',
     });
+  });
+
+  test('a VM reaches the internal VIP of its VPC, is seen by its own address, and is never its own target (P30)', async () => {
+    const { api, network } = cluster;
+    await api.must('POST', '/v1/load-balancers', {
+      id: 'lb-int',
+      name: 'int',
+      network: 'internal',
+      vpcId: 100,
+      vips: [INTERNAL_VIP],
+    });
+    const targets = ['ins-vm-a1', 'ins-vm-a2'].map((instance) => ({ instance, port: TARGET_PORT }));
+    await served(cluster, await addListener(cluster, { id: 'int', vips: [], port: 80, targets }));
+    const inside = await startAgent(network, 'vm-a2');
+    const orders = Array.from({ length: 40 }, () => ({ kind: 'http' as const, address: INTERNAL_VIP, port: 80 }));
+    const answers = (await inside.run(orders)).map(vmAnswer);
+    expect(new Set(answers.map((answer) => `${answer?.name} saw ${answer?.peer}`))).toEqual(
+      new Set([`vm-a1 saw ${VMS['vm-a2'].v4}`]),
+    );
+    // The same address in the other VPC leads nowhere.
+    const stranger = await startAgent(network, 'vm-b1');
+    expect((await stranger.get(INTERNAL_VIP, { timeoutMs: 500 })).error).toBe('timeout');
+    await Promise.all([inside, stranger].map(({ running }) => stop(running, 'SIGKILL')));
   });
 
   test('ten thousand requests in equal tuples towards two VPCs on swapped hosts are never mixed', async () => {
