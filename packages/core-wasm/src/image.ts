@@ -43,6 +43,8 @@ export interface ListenerInput {
   readonly directReturn: boolean;
   readonly idleSeconds: number;
   readonly onRemove: 'run' | 'reset' | 'reschedule';
+  /** New flows a second that each worker lets in; no limit by default. */
+  readonly newFlowsPerSecond?: number | undefined;
 }
 
 export interface TargetInput {
@@ -80,6 +82,8 @@ export interface DirectorTables {
     readonly host: string;
   }[];
   readonly trusted: readonly string[];
+  /** Local addresses and ports of full NAT (P18); 16 addresses with all ports from 1,024 on by default. */
+  readonly pool?: { readonly addresses: number; readonly firstPort: number; readonly ports: number } | undefined;
 }
 
 const TRANSLATION = { none: Translation.None, dnat: Translation.Dnat, fullnat: Translation.FullNat } as const;
@@ -197,6 +201,16 @@ export class ImageWriter {
   }
 
   private writeHosts(image: DirectorTables, bank: number, previous: number): void {
+    const own = new Set(
+      [...image.tunnels, image.anycast].flatMap(({ v4, v6 }) =>
+        [v4, v6].flatMap((text) => (text === undefined ? [] : [parseAddress(text).toString()])),
+      ),
+    );
+    for (const host of image.hosts) {
+      for (const text of [host.v4, host.v6])
+        if (text !== undefined && own.has(parseAddress(text).toString()))
+          throw new RangeError(`Host ${host.id} has the tunnel address ${text}: a tunnel to it would never end`);
+    }
     this.copyTombstones('hosts', HostRow, this.plan.map.bankHosts, bank, previous);
     for (const host of image.hosts) {
       const row = bank + this.plan.map.bankHosts + this.slot('hosts', host.id) * HostRow.bytes;
@@ -272,6 +286,7 @@ export class ImageWriter {
       this.view.setUint32(row + ListenerRow.at.net, listener.net, true);
       this.view.setUint32(row + ListenerRow.at.group, this.slot('groups', listener.group), true);
       this.view.setUint32(row + ListenerRow.at.idleMs, listener.idleSeconds * 1000, true);
+      this.view.setUint32(row + ListenerRow.at.newFlowsPerSecond, listener.newFlowsPerSecond ?? 0, true);
       this.view.setUint16(row + ListenerRow.at.vport, listener.vport, true);
       this.bytes[row + ListenerRow.at.protocol] = listener.protocol;
       this.bytes[row + ListenerRow.at.translation] = TRANSLATION[listener.translation];
@@ -355,6 +370,12 @@ export class ImageWriter {
     word('addresses', entries);
     word('internalVips', [...image.vips, ...image.listeners].filter((row) => row.net !== 0).length);
     word('ordinal', image.self.ordinal);
+    const pool = image.pool ?? { addresses: limits.LIPS, firstPort: 1024, ports: 64_512 };
+    if (pool.addresses < 1 || pool.addresses > 254 || pool.ports < 1 || pool.firstPort + pool.ports > 65_536)
+      throw new RangeError('pool needs 1 to 254 addresses, and ports that end at 65,535');
+    word('poolAddresses', pool.addresses);
+    word('poolFirst', pool.firstPort);
+    word('poolPorts', pool.ports);
     this.pair(bank + BankHeader.at.anycast4, bank + BankHeader.at.anycast6, image.anycast);
     this.pair(bank + BankHeader.at.probe4, bank + BankHeader.at.probe6, image.probe);
     // Local addresses of this director: its /20 of 100.80.0.0/12, and its own block of IPv6 (P18).

@@ -80,3 +80,4 @@ export {
   type StandaloneCore,
   type Tunnel,
 } from './standalone.ts';
+export { setFlowTimeouts, type FlowTimeouts } from './timeouts.ts';

@@ -113,13 +113,13 @@ describe('replies', () => {
   test.each([
     ['an unknown outer source', ipPacket('10.99.0.1', T1, gre(100, fromVm())), 'UntrustedTunnel'],
     [
-      'GRE with a checksum',
+      'GRE with a wrong checksum',
       (() => {
         const packet = gre(100, fromVm());
         packet.bytes.writeUInt16BE(0xa000, 0);
         return ipPacket(HOST1, T1, packet);
       })(),
-      'BadTunnel',
+      'TunnelChecksum',
     ],
     ['a tunnel in a tunnel', ipPacket(HOST1, T1, gre(100, ipPacket(HOST1, T1, gre(100, fromVm())))), 'NestedTunnel'],
   ])('refused: %s', async (_name, packet, reason) => {

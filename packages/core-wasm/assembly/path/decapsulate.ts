@@ -3,6 +3,7 @@
 import { AddressKind, NONE, PacketFlag, PacketRecord, Reason, Step } from '../layout.gen';
 import { findAddress } from '../table/address';
 import { drop } from '../verdict';
+import { sumOf } from '../wire/checksum';
 import { ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../wire/ethernet';
 import { GRE_BYTES, Gre } from '../wire/gre';
 import { PROTOCOL_GRE, PROTOCOL_IPIP } from '../wire/ipv4';
@@ -14,8 +15,10 @@ import { trace } from './trace';
 const CONGESTION: u32 = 3;
 
 export function decapsulate(packet: PacketRecord): bool {
-  if (findAddress(AddressKind.Trusted, 0, packet.source, 0, 0) == NONE) return drop(packet, Reason.UntrustedTunnel);
-  return unwrap(packet);
+  if (findAddress(AddressKind.Trusted, 0, packet.source, 0, 0) != NONE) return unwrap(packet);
+  // What a director has sent itself comes back only by a loop of the underlay.
+  const isOwn = findAddress(AddressKind.Tunnel, 0, packet.source, 0, 0) != NONE;
+  return drop(packet, isOwn ? Reason.TunnelLoop : Reason.UntrustedTunnel);
 }
 
 /** The same for whoever has no image to trust: the standalone functions. */
@@ -28,10 +31,14 @@ export function unwrap(packet: PacketRecord): bool {
   packet.tunnelKey = 0;
   if (packet.protocol == <u8>PROTOCOL_GRE) {
     const gre = Gre.at(l4At(packet));
-    if (!gre.isWellFormed(l4Bytes(packet))) return drop(packet, Reason.BadTunnel);
-    packet.tunnelKey = gre.vpcId;
+    let header = GRE_BYTES;
+    if (gre.isWellFormed(l4Bytes(packet))) packet.tunnelKey = gre.vpcId;
+    else {
+      header = readGre(packet, gre);
+      if (header == 0) return false;
+    }
     etherType = gre.protocol;
-    inner += GRE_BYTES;
+    inner += header;
     if (etherType != ETHER_TYPE_IPV4 && etherType != ETHER_TYPE_IPV6) return drop(packet, Reason.BadTunnel);
   }
   const taken = inner - packet.l3;
@@ -43,6 +50,27 @@ export function unwrap(packet: PacketRecord): bool {
   if (!mergeEcn(packet, ecn)) return false;
   trace(packet, Step.Decapsulate, packet.tunnelKey, taken, 0, 0);
   return isWhole;
+}
+
+/** A header with more than a key: the checksum must be right, the sequence number is of no use to us (RFC 2784, RFC 2890). Its length, or 0. */
+function readGre(packet: PacketRecord, gre: Gre): u32 {
+  const bytes = l4Bytes(packet);
+  const header = gre.headerBytesOf(bytes);
+  if (header == 0) {
+    drop(packet, Reason.BadTunnel);
+    return 0;
+  }
+  if (gre.hasChecksum && sumOf(changetype<usize>(gre), bytes) != 0xffff) {
+    drop(packet, Reason.TunnelChecksum);
+    return 0;
+  }
+  // Without a key no net is named, and net 0 is not guessed.
+  if (!gre.hasKey) {
+    drop(packet, Reason.TunnelKey);
+    return 0;
+  }
+  packet.tunnelKey = gre.anyKey;
+  return header;
 }
 
 function mergeEcn(packet: PacketRecord, outer: u32): bool {

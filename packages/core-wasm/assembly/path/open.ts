@@ -3,7 +3,7 @@
 import {
   FlowEntry,
   FlowFlag,
-  LIPS,
+  FlowState,
   ListenerRow,
   NONE,
   PORT_TRIES,
@@ -16,18 +16,16 @@ import {
   Translation,
 } from '../layout.gen';
 import { bank, nowMs, readOnly, state } from '../memory';
+import { listenerCounter, targetCounter } from '../table/counter';
 import { endFlow, linkFlow, lookupReverse, replyAddress, replyPort, returnFlow, takeFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
-import { firstState, isClosing } from '../table/flow-state';
+import { firstState, hasHandshake, isClosing } from '../table/flow-state';
 import { mix } from '../table/hash';
 import { listenerAt, targetAt } from '../table/rows';
 import { drop } from '../verdict';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
 import { trace } from './trace';
-
-const FIRST_PORT: u32 = 1024;
-const PORTS: u32 = 64512;
 
 export function open(packet: PacketRecord): bool {
   if (packet.flowSlot != NONE) return true;
@@ -35,6 +33,8 @@ export function open(packet: PacketRecord): bool {
   const target = targetAt(packet.targetSlot);
   if (listener.family != target.family && listener.translation != <u8>Translation.None)
     return drop(packet, Reason.FamilyMismatch);
+  if (listener.newFlowsPerSecond != 0 && !takeNewFlow(packet.listenerSlot, listener))
+    return drop(packet, Reason.NewFlowLimit);
   const slot = takeFlow();
   if (slot == NONE) return drop(packet, Reason.FlowTableFull);
   const entry = flowAt(slot);
@@ -42,6 +42,7 @@ export function open(packet: PacketRecord): bool {
   const hasReverse = (listener.flags & <u8>RowFlag.DirectReturn) == 0;
   if (hasReverse && !chooseSource(packet, entry, listener, target)) {
     returnFlow(slot);
+    if (!readOnly) targetCounter(packet.targetSlot).dropped += 1;
     return drop(packet, Reason.PortPool);
   }
   if (!linkFlow(slot, packet.flowHash, hasReverse)) {
@@ -73,16 +74,16 @@ function fill(packet: PacketRecord, entry: FlowEntry): void {
 /** Leaves seen and seenPort such that the reverse key is ours alone. */
 function chooseSource(packet: PacketRecord, entry: FlowEntry, listener: ListenerRow, target: TargetRow): bool {
   const isFullNat = listener.translation == <u8>Translation.FullNat;
-  if (!isFullNat && isFree(entry, listener, target)) return true;
+  if (!isFullNat && isFree(entry, listener, target, true)) return true;
   const protocol: u32 = packet.protocol;
   const hasPorts =
-    protocol == PROTOCOL_TCP || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
+    hasHandshake(protocol) || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
   if (!hasPorts || listener.translation == <u8>Translation.None) return false;
   for (let again: u32 = 0; again < PORT_TRIES; again++) {
     const choice = mix(packet.flowHash, again);
     if (isFullNat) setLocalAddress(entry, listener.family, choice >> 16);
-    entry.seenPort = <u16>(FIRST_PORT + (choice % PORTS));
-    if (!isFree(entry, listener, target)) continue;
+    entry.seenPort = <u16>(bank.poolFirst + (choice % bank.poolPorts));
+    if (!isFree(entry, listener, target, false)) continue;
     entry.flags |= <u16>FlowFlag.PortRewritten;
     if (!isFullNat && !readOnly) state.portsRewritten += 1;
     return true;
@@ -92,11 +93,33 @@ function chooseSource(packet: PacketRecord, entry: FlowEntry, listener: Listener
 
 function setLocalAddress(entry: FlowEntry, family: u32, choice: u32): void {
   copyAddress(entry.seen, family == 4 ? bank.lip4 : bank.lip6);
-  store<u8>(entry.seen, <u8>(load<u8>(entry.seen, 15) + 1 + (choice % LIPS)), 15);
+  store<u8>(entry.seen, <u8>(load<u8>(entry.seen, 15) + 1 + (choice % bank.poolAddresses)), 15);
 }
 
-/** A flow that has ended gives its tuple up; one that is alive keeps it. */
-function isFree(entry: FlowEntry, listener: ListenerRow, target: TargetRow): bool {
+/** New flows above the rate of the listener wait for the next second; as many as in a second may come at once. */
+function takeNewFlow(slot: u32, listener: ListenerRow): bool {
+  if (readOnly) return true;
+  const counter = listenerCounter(slot);
+  const rate = listener.newFlowsPerSecond;
+  const elapsed = nowMs - counter.newTokensMs;
+  const tokens = <u32>min<u64>((<u64>elapsed * rate) / 1000, rate);
+  if (tokens != 0) {
+    counter.newTokens = min(rate, counter.newTokens + tokens);
+    counter.newTokensMs = nowMs;
+  }
+  if (counter.newTokens == 0) {
+    counter.dropped += 1;
+    return false;
+  }
+  counter.newTokens -= 1;
+  return true;
+}
+
+/**
+ * A flow that has ended gives its tuple up; one that is alive keeps it. A client that comes again on its own port may follow itself in
+ * TIME_WAIT (RFC 9293, 3.6.1); a port of the pool waits until that is over, because the next client knows nothing of the numbers of the last (P18).
+ */
+function isFree(entry: FlowEntry, listener: ListenerRow, target: TargetRow, isOwnPort: bool): bool {
   const other = lookupReverse(
     target.net,
     replyAddress(listener, target),
@@ -106,7 +129,8 @@ function isFree(entry: FlowEntry, listener: ListenerRow, target: TargetRow): boo
     entry.seenPort,
   );
   if (other == NONE) return true;
-  if (!isClosing(flowAt(other))) return false;
+  const ended = flowAt(other);
+  if (!isClosing(ended) || (!isOwnPort && ended.state == <u8>FlowState.TimeWait)) return false;
   endFlow(other);
   return true;
 }

@@ -17,13 +17,22 @@ import {
   PROTOCOL_UDP,
 } from '../wire/ipv4';
 import { Ipv6, MALFORMED, findTransport, isFragment, transportOffset, transportProtocol } from '../wire/ipv6';
-import { Tcp } from '../wire/tcp';
+import {
+  SCTP_ABORT,
+  SCTP_BYTES,
+  SCTP_INIT,
+  SCTP_INIT_ACK,
+  SCTP_SHUTDOWN,
+  SCTP_SHUTDOWN_ACK,
+  SCTP_SHUTDOWN_COMPLETE,
+  Sctp,
+} from '../wire/sctp';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
 import { Udp } from '../wire/udp';
 import { VLAN_BYTES, Vlan } from '../wire/vlan';
 import { frameAt, l4At, l4Bytes } from './frame';
 import { parseCommon } from './parse-common';
 
-const SCTP_BYTES: u32 = 12;
 /** Where a tag begins: its four bytes are kept as they lie. */
 const TAG: usize = 12;
 
@@ -112,10 +121,21 @@ function parseTransport(packet: PacketRecord): bool {
   if (protocol == PROTOCOL_GRE || protocol == PROTOCOL_IPIP || protocol == PROTOCOL_IPV6) return true;
   if (protocol == PROTOCOL_SCTP) {
     if (bytes < SCTP_BYTES) return drop(packet, Reason.TooShort);
+    packet.tcpFlags = <u8>asTcpFlags(Sctp.at(l4At(packet)), bytes);
     // Ports lie where TCP has them.
     return ports(packet, Tcp.at(l4At(packet)).sourcePort, Tcp.at(l4At(packet)).destinationPort, SCTP_BYTES);
   }
   return parseIcmp(packet, protocol, bytes);
+}
+
+/** What the first chunk does to an association, in the words of TCP: that is all the flow table wants to know (RFC 9260, 4). */
+function asTcpFlags(sctp: Sctp, bytes: u32): u32 {
+  if (!sctp.isWellFormed(bytes)) return TCP_ACK;
+  const type = sctp.chunkType;
+  if (type == SCTP_INIT) return TCP_SYN;
+  if (type == SCTP_INIT_ACK) return TCP_SYN | TCP_ACK;
+  if (type == SCTP_ABORT || type == SCTP_SHUTDOWN_COMPLETE) return TCP_RST;
+  return type == SCTP_SHUTDOWN || type == SCTP_SHUTDOWN_ACK ? TCP_FIN | TCP_ACK : TCP_ACK;
 }
 
 function parseIcmp(packet: PacketRecord, protocol: u32, bytes: u32): bool {

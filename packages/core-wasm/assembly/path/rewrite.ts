@@ -3,9 +3,10 @@ import { PacketRecord } from '../layout.gen';
 import { sumOfAddress } from '../wire/checksum';
 import { Icmpv4 } from '../wire/icmpv4';
 import { Icmpv6 } from '../wire/icmpv6';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
-import { ipv4Of, ipv6Of, l4At, tcpOf, udpOf } from './frame';
+import { Sctp } from '../wire/sctp';
+import { ipv4Of, ipv6Of, l4At, l4Bytes, tcpOf, udpOf } from './frame';
 
 export function rewriteSource(packet: PacketRecord, to: usize): void {
   const before = sumOfAddress(packet.source);
@@ -35,6 +36,7 @@ export function rewriteSourcePort(packet: PacketRecord, port: u32): void {
   packet.sourcePort = <u16>port;
   if (packet.protocol == <u8>PROTOCOL_TCP) tcpOf(packet).rewriteSourcePort(port);
   else if (packet.protocol == <u8>PROTOCOL_UDP) udpOf(packet).rewriteSourcePort(port);
+  else if (packet.protocol == <u8>PROTOCOL_SCTP) Sctp.at(l4At(packet)).rewriteSourcePort(port, l4Bytes(packet));
   else rewriteIdentifier(packet, port);
 }
 
@@ -43,6 +45,7 @@ export function rewriteDestinationPort(packet: PacketRecord, port: u32): void {
   packet.destinationPort = <u16>port;
   if (packet.protocol == <u8>PROTOCOL_TCP) tcpOf(packet).rewriteDestinationPort(port);
   else if (packet.protocol == <u8>PROTOCOL_UDP) udpOf(packet).rewriteDestinationPort(port);
+  else if (packet.protocol == <u8>PROTOCOL_SCTP) Sctp.at(l4At(packet)).rewriteDestinationPort(port, l4Bytes(packet));
   else rewriteIdentifier(packet, port);
 }
 

@@ -26,7 +26,9 @@ export function schedule(packet: PacketRecord): bool {
   if (group.slots == 0) return drop(packet, Reason.NoTarget);
   if (listener.scheduler == <u8>Scheduler.Wrr) packet.targetSlot = pickWrr(group);
   else pickMaglev(packet, group, hashOf(listener, packet.source, packet.sourcePort, packet.protocol));
-  if (isClient(packet, packet.targetSlot) && !pickOther(packet, group)) return drop(packet, Reason.Loopback);
+  // In full NAT the target sees a local address, so a client may well be its own target (hairpin).
+  const isSeen = listener.translation != <u8>Translation.FullNat;
+  if (isSeen && isClient(packet, packet.targetSlot) && !pickOther(packet, group)) return drop(packet, Reason.Loopback);
   trace(
     packet,
     Step.Schedule,

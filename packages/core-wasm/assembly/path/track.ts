@@ -20,10 +20,9 @@ import { health, state } from '../memory';
 import { findAddress } from '../table/address';
 import { endFlow, hashForward, linkFlow, lookupForward, lookupReverse, returnFlow, takeFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
-import { isClosing, seenInbound, seenOutbound } from '../table/flow-state';
+import { hasHandshake, isClosing, seenInbound, seenOutbound } from '../table/flow-state';
 import { listenerAt, targetAt } from '../table/rows';
 import { drop } from '../verdict';
-import { PROTOCOL_TCP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp';
 import { trace } from './trace';
@@ -49,7 +48,7 @@ export function trackInbound(packet: PacketRecord): bool {
 
 /** Ends a flow that this packet must not join: a new connection on old ports, or a target that is gone. */
 function isOver(packet: PacketRecord, entry: FlowEntry): bool {
-  const isTcp = packet.protocol == <u8>PROTOCOL_TCP;
+  const isTcp = hasHandshake(packet.protocol);
   const isFresh = isTcp && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN && isClosing(entry);
   const target = targetAt(entry.target);
   const isGone = (target.flags & <u8>RowFlag.Tombstone) != 0;
@@ -68,7 +67,7 @@ function isOver(packet: PacketRecord, entry: FlowEntry): bool {
 /** A SYN or a datagram opens a flow. Other TCP is picked up where every director computes the same target. */
 function missInbound(packet: PacketRecord, listener: ListenerRow): bool {
   trace(packet, Step.Track, NONE, 0, 0, packet.flowHash);
-  if (packet.protocol != <u8>PROTOCOL_TCP) return true;
+  if (!hasHandshake(packet.protocol)) return true;
   const flags: u32 = packet.tcpFlags;
   if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) return true;
   const isComputed = listener.scheduler != <u8>Scheduler.Wrr && listener.translation != <u8>Translation.FullNat;
@@ -101,7 +100,7 @@ export function trackOutbound(packet: PacketRecord): bool {
  * must never leave (P8).
  */
 function rebuild(packet: PacketRecord): bool {
-  const isOpening = packet.protocol == <u8>PROTOCOL_TCP && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN;
+  const isOpening = hasHandshake(packet.protocol) && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN;
   if (isOpening || findAddress(AddressKind.EipPrivate, packet.net, packet.source, 0, 0) != NONE) return false;
   const listener = findAddress(AddressKind.Rebuild, packet.net, packet.source, packet.sourcePort, packet.protocol);
   const target = findAddress(AddressKind.Target, packet.net, packet.source, packet.sourcePort, packet.protocol);
@@ -117,7 +116,7 @@ function rebuild(packet: PacketRecord): bool {
   entry.target = target;
   entry.protocol = packet.protocol;
   entry.flags = <u16>FlowFlag.PickedUp;
-  entry.state = <u8>(packet.protocol == <u8>PROTOCOL_TCP ? FlowState.Established : FlowState.DatagramReplied);
+  entry.state = <u8>(hasHandshake(packet.protocol) ? FlowState.Established : FlowState.DatagramReplied);
   if (!linkFlow(slot, hashForward(listener, packet.destination, packet.destinationPort), true)) {
     returnFlow(slot);
     return false;

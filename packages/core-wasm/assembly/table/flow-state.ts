@@ -3,12 +3,12 @@ import {
   CLOSED_MS, DATAGRAM_MS, DIRECT_CLOSED_MS, EXPIRE_STEP, FIN_SEEN_MS, FlowEntry, FlowFlag, FlowState, ListenerRow, RowFlag, SYN_ACK_SEEN_MS,
   SYN_SEEN_MS, TIME_WAIT_MS,
 } from '../layout.gen';
-import { flowsMax, nowMs, readOnly, state } from '../memory';
+import { control, flowsMax, nowMs, readOnly, state } from '../memory';
 import { endFlow } from './flow';
 import { flowAt } from './flow-index';
+import { PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ipv4';
 import { listenerAt } from './rows';
 
-const PROTOCOL_TCP: u32 = 6;
 const FIN: u32 = 1;
 const SYN: u32 = 2;
 const RST: u32 = 4;
@@ -19,19 +19,24 @@ const ACK: u32 = 16;
  * forged ACKs must not fill the table with flows that nothing may evict.
  */
 export function firstState(protocol: u32): u32 {
-  return protocol == PROTOCOL_TCP ? FlowState.SynSeen : FlowState.Datagram;
+  return hasHandshake(protocol) ? FlowState.SynSeen : FlowState.Datagram;
 }
+
+/** Connections open and end by themselves. parse has put the chunks of SCTP into the words of TCP. */
+export function hasHandshake(protocol: u32): bool { return protocol == PROTOCOL_TCP || protocol == PROTOCOL_SCTP; }
 
 /** A packet of the client. */
 export function seenInbound(entry: FlowEntry, flags: u32, isDirectReturn: bool): void {
   if (readOnly) return;
   entry.inboundMs = nowMs;
   entry.packetsIn += 1;
-  if (entry.protocol != <u8>PROTOCOL_TCP) return;
+  if (!hasHandshake(entry.protocol)) return;
   const before: u32 = entry.state;
   if (flags & RST) entry.state = <u8>FlowState.Closed;
-  else if (flags & FIN) close(entry, FlowFlag.FinInbound);
-  else if ((flags & (SYN | ACK)) == ACK && (before == FlowState.SynAckSeen || (isDirectReturn && before == FlowState.SynSeen))) {
+  else if (flags & FIN) {
+    // Before the handshake is over a FIN proves nothing: the flow stays half-open.
+    if (before != FlowState.SynSeen && before != FlowState.SynAckSeen) close(entry, FlowFlag.FinInbound);
+  } else if ((flags & (SYN | ACK)) == ACK && (before == FlowState.SynAckSeen || (isDirectReturn && before == FlowState.SynSeen))) {
     entry.state = <u8>FlowState.Established;
   }
 }
@@ -42,7 +47,7 @@ export function seenOutbound(entry: FlowEntry, flags: u32): void {
   entry.outboundMs = nowMs;
   entry.packetsOut += 1;
   const before: u32 = entry.state;
-  if (entry.protocol != <u8>PROTOCOL_TCP) {
+  if (!hasHandshake(entry.protocol)) {
     if (before == FlowState.Datagram) entry.state = <u8>FlowState.DatagramReplied;
     return;
   }
@@ -66,14 +71,16 @@ export function idleMsOf(entry: FlowEntry, listener: ListenerRow): u32 {
   const value: u32 = entry.state;
   const isDirectReturn = (listener.flags & <u8>RowFlag.DirectReturn) != 0;
   if (value == FlowState.Established || value == FlowState.DatagramReplied) return listener.idleMs;
-  if (isDirectReturn && (value == FlowState.FinSeen || value == FlowState.Closed)) return DIRECT_CLOSED_MS;
-  if (value == FlowState.SynSeen) return SYN_SEEN_MS;
-  if (value == FlowState.SynAckSeen) return SYN_ACK_SEEN_MS;
-  if (value == FlowState.FinSeen) return FIN_SEEN_MS;
-  if (value == FlowState.TimeWait) return TIME_WAIT_MS;
-  if (value == FlowState.Closed) return CLOSED_MS;
-  return isDirectReturn ? listener.idleMs : min(listener.idleMs, DATAGRAM_MS);
+  if (isDirectReturn && (value == FlowState.FinSeen || value == FlowState.Closed)) return orElse(control.directClosedMs, DIRECT_CLOSED_MS);
+  if (value == FlowState.SynSeen) return orElse(control.synSeenMs, SYN_SEEN_MS);
+  if (value == FlowState.SynAckSeen) return orElse(control.synAckSeenMs, SYN_ACK_SEEN_MS);
+  if (value == FlowState.FinSeen) return orElse(control.finSeenMs, FIN_SEEN_MS);
+  if (value == FlowState.TimeWait) return orElse(control.timeWaitMs, TIME_WAIT_MS);
+  if (value == FlowState.Closed) return orElse(control.closedMs, CLOSED_MS);
+  return isDirectReturn ? listener.idleMs : min(listener.idleMs, orElse(control.datagramMs, DATAGRAM_MS));
 }
+
+function orElse(set: u32, otherwise: u32): u32 { return set == 0 ? otherwise : set; }
 
 /** Looks at the next EXPIRE_STEP entries and ends those that were idle for too long. Returns how many. */
 export function expireFlows(): u32 {

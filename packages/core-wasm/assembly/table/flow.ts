@@ -1,7 +1,7 @@
 // The flow table (P4, P5): entries found by forward and reverse key, created, replaced, evicted and ended; slots are counted so that
 // no listener or target slot gets a new meaning while a flow refers to it.
 import {
-  EVICT_TRIES, FlowEntry, FlowFlag, FlowState, ListenerRow, NONE, PROBE_MAX, TargetRow, Translation,
+  EVICT_TRIES, FlowEntry, FlowFlag, FlowState, ListenerRow, NONE, ONE_WAY_PROVEN, PROBE_MAX, Scheduler, TargetRow, Translation,
 } from '../layout.gen';
 import { flowsMax, listenerRefs, nowMs, readOnly, state, targetRefs, worker } from '../memory';
 import { listenerCounter, targetCounter } from './counter';
@@ -136,25 +136,41 @@ export function endFlow(slot: u32): void {
   returnFlow(slot);
 }
 
-/** Looks at a few entries for a half-open flow: a flood of SYNs pushes itself out, never an established connection. */
+/**
+ * Looks at a few entries for one that nobody has proved: a flood pushes itself out, never an established connection. With none in sight
+ * a direct-return flow goes whose next packet finds the same target by Maglev; a flow that only its entry knows never goes.
+ */
 function evict(): bool {
   let at = state.evictCursor;
+  let spare = NONE;
   for (let tries: u32 = 0; tries < EVICT_TRIES; tries++) {
     at = at + 1 >= flowsMax ? 0 : at + 1;
     const entry = flowAt(at);
-    if (isHalfOpen(entry.state)) {
-      state.evictCursor = at;
-      state.flowsEvicted += 1;
-      endFlow(at);
-      return true;
-    }
+    if (isUnproved(entry)) return evictAt(at);
+    const isComputed = (entry.flags & <u16>FlowFlag.OneWay) != 0 && listenerAt(entry.listener).scheduler != <u8>Scheduler.Wrr;
+    if (spare == NONE && isComputed) spare = at;
   }
   state.evictCursor = at;
-  return false;
+  return spare != NONE && evictAt(spare);
 }
 
-export function isHalfOpen(value: u32): bool {
-  return value == FlowState.SynSeen || value == FlowState.Datagram || value == FlowState.Closed || value == FlowState.TimeWait;
+function evictAt(at: u32): bool {
+  state.evictCursor = at;
+  state.flowsEvicted += 1;
+  endFlow(at);
+  return true;
+}
+
+/**
+ * Half-open, over, or of a client that may be forged. A target that answers a forged SYN proves nothing, and neither does an answered
+ * datagram that was not followed by another; where replies do not pass here, nothing but a few more packets speaks for the client.
+ */
+function isUnproved(entry: FlowEntry): bool {
+  const value: u32 = entry.state;
+  if (value == FlowState.SynSeen || value == FlowState.SynAckSeen || value == FlowState.Datagram) return true;
+  if (value == FlowState.Closed || value == FlowState.TimeWait) return true;
+  if (value == FlowState.DatagramReplied) return entry.packetsIn < 2;
+  return (entry.flags & <u16>FlowFlag.OneWay) != 0 && entry.packetsIn < ONE_WAY_PROVEN;
 }
 
 function count(entry: FlowEntry, by: i32): void {

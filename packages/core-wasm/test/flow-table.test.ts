@@ -1,0 +1,222 @@
+// The flow table under pressure (data-plane.md P6, P18, P20): who is evicted, how many may be new, when flows end; port pools; SCTP.
+import { describe, expect, test } from 'vitest';
+import { gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
+import { destinationIs, expectIpv4, innerIs, sourceIs } from '../../../tools/testkit/expect.ts';
+import { TrafficCounter } from '../layout/index.ts';
+import { setFlowTimeouts } from '../src/index.ts';
+import { CLIENT, HOST1, T1, TABLES, VIP, VM_A1, director, id, type DirectorUnderTest } from './director-fixture.ts';
+
+const toVip = (port: number, source: number, flags = 'S', client = CLIENT): Buffer =>
+  ipPacket(client, VIP, tcp({ sourcePort: source, destinationPort: port, flags }));
+const fromTarget = (port: number, flags: string, client = CLIENT): Buffer =>
+  ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, client, tcp({ sourcePort: 8080, destinationPort: port, flags }))));
+
+function establish({ receive }: DirectorUnderTest, source: number, nowMs = 1000): void {
+  receive(toVip(80, source), nowMs);
+  receive(fromTarget(source, 'SA'), nowMs);
+  receive(toVip(80, source, 'A'), nowMs);
+}
+
+/** True when the packet went to a flow that was there. */
+function isKnown({ core, receive }: DirectorUnderTest, packet: Buffer): boolean {
+  const before = core.counters().flowsCreated;
+  return receive(packet).verdict === 'Forward' && core.counters().flowsCreated === before;
+}
+
+describe('eviction', () => {
+  test('SYNs that a target answers are still half-open, and a flood of them pushes itself out', async () => {
+    const under = await director({ plan: { flows: 256 } });
+    establish(under, 1);
+    for (let port = 2; port < 1000; port++) {
+      under.receive(toVip(80, port));
+      expect(under.receive(fromTarget(port, 'SA')).verdict).toBe('Forward');
+    }
+    expect(isKnown(under, toVip(80, 1, 'A'))).toBe(true);
+    expect(under.core.counters()['reason.FlowTableFull']).toBeUndefined();
+  });
+
+  test('forged SYN and ACK, or SYN and FIN, make no direct-return flow that stays', async () => {
+    const under = await director({ plan: { flows: 256 } });
+    for (let packet = 0; packet < 6; packet++) under.receive(toVip(91, 1, packet === 0 ? 'S' : 'A'));
+    establish(under, 1);
+    for (let port = 2; port < 2000; port++) {
+      under.receive(toVip(91, port));
+      under.receive(toVip(91, port, port % 2 === 0 ? 'A' : 'FA'));
+    }
+    expect(isKnown(under, toVip(80, 1, 'A'))).toBe(true);
+    expect(isKnown(under, toVip(91, 1, 'A'))).toBe(true);
+    expect(under.receive(toVip(80, 5000)).verdict).toBe('Forward');
+  });
+
+  test('datagrams with one answer give way to new flows, conversations do not', async () => {
+    const under = await director({ plan: { flows: 256 } });
+    const ask = (source: number): Buffer => ipPacket(CLIENT, VIP, udp(source, 53, Buffer.from('ask')));
+    const answer = (port: number): Buffer =>
+      ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, CLIENT, udp(8080, port, Buffer.from('answer')))));
+    for (const packet of [ask(1), answer(1), ask(1), answer(1)]) under.receive(packet);
+    for (let port = 2; port < 1000; port++) {
+      under.receive(ask(port));
+      under.receive(answer(port));
+    }
+    expect(isKnown(under, ask(1))).toBe(true);
+    expect(under.core.counters()['reason.FlowTableFull']).toBeUndefined();
+  });
+
+  test('a table of established flows takes no new one, and says so', async () => {
+    const under = await director({ plan: { flows: 64 } });
+    for (let port = 1; port <= 64; port++) establish(under, port);
+    expect(under.receive(toVip(80, 100))).toMatchObject({ verdict: 'Drop', reason: 'FlowTableFull' });
+    for (let port = 1; port <= 64; port++) expect(isKnown(under, toVip(80, port, 'A'))).toBe(true);
+  });
+});
+
+describe('new flows a second', () => {
+  test('of one listener, by the second, without a word about flows that are there', async () => {
+    const under = await director({ withoutImage: true });
+    under.apply({
+      ...TABLES,
+      listeners: TABLES.listeners.map((row) => (row.id === id('l80') ? { ...row, newFlowsPerSecond: 10 } : row)),
+    });
+    const open = (nowMs: number, from: number): number =>
+      Array.from({ length: 20 }, (_, index) => under.receive(toVip(80, from + index), nowMs)).filter(
+        ({ verdict }) => verdict === 'Forward',
+      ).length;
+    expect(open(10_000, 1000)).toBe(10);
+    expect(under.core.counters()['reason.NewFlowLimit']).toBe(10);
+    expect(under.receive(toVip(80, 1000, 'A'), 10_001).verdict).toBe('Forward');
+    expect(open(10_500, 2000)).toBe(5);
+    expect(open(13_000, 3000)).toBe(10);
+    expect(under.receive(toVip(81, 1), 13_000).verdict).toBe('Forward');
+  });
+});
+
+describe('idle times', () => {
+  test('are configurable', async () => {
+    const under = await director();
+    setFlowTimeouts(under.plan, under.memory, { synSeenMs: 500 });
+    under.receive(toVip(80, 1), 1000);
+    expect(under.core.expireFlows(1500)).toBe(0);
+    expect(under.core.expireFlows(1501)).toBe(1);
+    expect(() => setFlowTimeouts(under.plan, under.memory, { closedMs: 0 })).toThrow(
+      'closedMs must be a whole number of milliseconds',
+    );
+  });
+});
+
+describe('full NAT ports', () => {
+  const pooled = async (ports: number): Promise<DirectorUnderTest> => {
+    const under = await director({ withoutImage: true });
+    under.apply({
+      ...TABLES,
+      pool: { addresses: 1, firstPort: 2000, ports },
+      listeners: [
+        ...TABLES.listeners,
+        { ...TABLES.listeners[0]!, id: id('l96'), vport: 96, group: id('ga2'), translation: 'fullnat' as const },
+      ],
+      groups: [...TABLES.groups, { ...TABLES.groups[0]!, id: id('ga2'), targets: [{ target: id('a2'), weight: 1 }] }],
+    });
+    return under;
+  };
+
+  test('a pool belongs to a target: one is exhausted and counted, the other has all of it', async () => {
+    const under = await pooled(4);
+    const outcomes = Array.from({ length: 8 }, (_, index) => under.receive(toVip(95, 1000 + index)));
+    expect(outcomes.filter(({ reason }) => reason === 'PortPool').length).toBe(4);
+    const slot = under.slots.targets.slotOf(id('a1')) ?? 0;
+    const dropped = under.core.worker.targetCounters + slot * TrafficCounter.bytes + TrafficCounter.at.dropped;
+    expect(under.core.view.getBigUint64(dropped, true)).toBe(4n);
+    const seen = outcomes.slice(0, 4).map(({ frame }) => expectIpv4(frame).inner?.tcp?.sourcePort);
+    expect(seen.toSorted()).toEqual([2000, 2001, 2002, 2003]);
+    expect(under.receive(toVip(96, 1)).verdict).toBe('Forward');
+  });
+
+  test('a port in TIME_WAIT rests, one that was reset is free at once', async () => {
+    const under = await pooled(1);
+    const seen = expectIpv4(under.receive(toVip(95, 1000)).frame).inner;
+    const reply = (flags: string): Buffer =>
+      ipPacket(
+        HOST1,
+        T1,
+        gre(100, ipPacket(VM_A1, seen?.source ?? '', tcp({ sourcePort: 8080, destinationPort: 2000, flags }))),
+      );
+    for (const packet of [reply('SA'), toVip(95, 1000, 'A'), toVip(95, 1000, 'FA'), reply('FA')]) under.receive(packet);
+    expect(under.receive(toVip(95, 1001))).toMatchObject({ reason: 'PortPool' });
+    expect(under.core.expireFlows(61_001)).toBe(1);
+    expect(under.receive(toVip(95, 1001), 61_002).verdict).toBe('Forward');
+    under.receive(toVip(95, 1001, 'R'), 61_003);
+    expect(under.receive(toVip(95, 1002), 61_004).verdict).toBe('Forward');
+  });
+
+  test('hairpin: a client that is the only target reaches itself by a local address', async () => {
+    const under = await director({ withoutImage: true });
+    const inner = {
+      ...TABLES.listeners[0]!,
+      id: id('hair'),
+      net: 100,
+      vip: '10.0.0.100',
+      vport: 80,
+      translation: 'fullnat' as const,
+    };
+    under.apply({
+      ...TABLES,
+      vips: [...TABLES.vips, { net: 100, address: '10.0.0.100' }],
+      listeners: [...TABLES.listeners, inner],
+    });
+    const out = under.receive(
+      ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, '10.0.0.100', tcp({ destinationPort: 80 })))),
+    );
+    const seen = expectIpv4(out.frame, destinationIs(HOST1), innerIs(destinationIs(VM_A1))).inner;
+    expect(seen?.source).toMatch(/^100\.80\.16\./);
+    const back = tcp({ sourcePort: 8080, destinationPort: seen?.tcp?.sourcePort ?? 0, flags: 'SA' });
+    const answer = under.receive(ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, seen?.source ?? '', back))));
+    expectIpv4(answer.frame, destinationIs(HOST1), innerIs(sourceIs('10.0.0.100'), destinationIs(VM_A1)));
+  });
+});
+
+describe('RFC 9260: SCTP', () => {
+  /** CRC32c by the bit, for a judgement of its own. */
+  function crc32c(bytes: Uint8Array): number {
+    let crc = 0xffffffff;
+    for (const byte of bytes) {
+      crc ^= byte;
+      for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (0x82f63b78 & -(crc & 1));
+    }
+    return ~crc >>> 0;
+  }
+  function sctp(source: number, destination: number, chunk: number): { protocol: number; bytes: Buffer } {
+    const bytes = Buffer.alloc(32);
+    bytes.writeUInt16BE(source, 0);
+    bytes.writeUInt16BE(destination, 2);
+    bytes.writeUInt32BE(chunk === 1 ? 0 : 9, 4);
+    bytes.writeUInt8(chunk, 12);
+    bytes.writeUInt16BE(20, 14);
+    bytes.writeUInt32LE(crc32c(bytes), 8);
+    return { protocol: 132, bytes };
+  }
+  const isTrue = (bytes: Buffer): boolean => {
+    const copy = Buffer.from(bytes);
+    copy.writeUInt32LE(0, 8);
+    return crc32c(copy) === bytes.readUInt32LE(8);
+  };
+
+  test('an association opens, is translated with true checksums, and ends', async () => {
+    const under = await director({ withoutImage: true });
+    under.apply({
+      ...TABLES,
+      listeners: [...TABLES.listeners, { ...TABLES.listeners[0]!, id: id('sctp'), vport: 36, protocol: 132 }],
+    });
+    const client = (chunk: number): Buffer => ipPacket(CLIENT, VIP, sctp(5000, 36, chunk));
+    const server = (chunk: number): Buffer =>
+      ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, CLIENT, sctp(8080, 5000, chunk))));
+    const inner = under.receive(client(1)).frame.subarray(14 + 28 + 20);
+    expect([inner.readUInt16BE(0), inner.readUInt16BE(2), isTrue(inner)]).toEqual([5000, 8080, true]);
+    const outer = under.receive(server(2)).frame.subarray(14 + 20);
+    expect([outer.readUInt16BE(0), outer.readUInt16BE(2), isTrue(outer)]).toEqual([36, 5000, true]);
+    for (const packet of [client(10), server(11), client(0)]) expect(under.receive(packet).verdict).toBe('Forward');
+    expect(under.core.expireFlows(32_000)).toBe(0);
+    for (const packet of [client(7), server(8), client(14)])
+      expect(under.receive(packet, 33_000).verdict).toBe('Forward');
+    expect(under.core.expireFlows(43_001)).toBe(1);
+    expect(under.core.counters().flowsCreated).toBe(1);
+  });
+});
