@@ -1,5 +1,8 @@
 // What the story does not say: an underlay of 1,500 bytes, large bodies both ways, UDP, VMs that changed hosts, ten thousand requests.
+import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startAgent, vmAnswer } from '../apps/demo/src/agent.ts';
 import { startCluster } from '../apps/demo/src/cluster.ts';
@@ -10,7 +13,9 @@ import { neverMixed } from '../apps/demo/src/story/targets.ts';
 import { assertAllHeld, createTeller } from '../apps/demo/src/tell.ts';
 import { CLIENT, TARGET_PORT, VIP, VMS } from '../apps/demo/src/topology.ts';
 import { patternBytes } from '../apps/demo/src/vm.ts';
+import type { VmAnswer } from '../apps/demo/src/vm.ts';
 import { watchNodes } from '../apps/demo/src/watch.ts';
+import { CERTIFICATES } from '../packages/l7/test/certificates.ts';
 import { stop } from '../tools/testkit/index.ts';
 import { inNamespaces } from './suite.ts';
 
@@ -94,6 +99,45 @@ await inNamespaces(import.meta.filename, () => {
       peerPort: outcome?.localPort,
       text: 'hello',
     });
+  });
+
+  test('HTTPS and TCP_SSL end on a proxy, judged by curl with the certificate as its only authority', async (context) => {
+    context.skip(spawnSync('curl', ['--version']).error !== undefined, 'needs curl: apt-get install curl');
+    const { api, network } = cluster;
+    const { certificate, privateKey } = CERTIFICATES['a.test']!;
+    const { id } = await api.must<{ id: string }>('POST', '/v1/certificates', { name: 'a', certificate, privateKey });
+    await api.must('POST', '/v1/load-balancers', { id: 'lb-tls', name: 'tls', vips: [VIP.mixed] });
+    const targets = [{ instance: 'ins-vm-a1', port: TARGET_PORT }];
+    await api.must('POST', '/v1/target-groups', { id: 'lbtg-tls', name: 'tls', targets });
+    const base = { loadBalancer: 'lb-tls', certificates: [id] };
+    await api.must('POST', '/v1/listeners', { ...base, id: 'lbl-https', protocol: 'HTTPS', port: 443 });
+    await api.must('POST', '/v1/rules', {
+      listener: 'lbl-https',
+      domain: 'a.test',
+      path: '/',
+      targetGroup: 'lbtg-tls',
+      isDefault: true,
+    });
+    const last = await api.must<{ revision: number }>('POST', '/v1/listeners', {
+      ...base,
+      protocol: 'TCP_SSL',
+      port: 8443,
+      targetGroup: 'lbtg-tls',
+    });
+    await served(cluster, last.revision, VIP.mixed);
+    const file = join(network.directory, 'a.test.pem');
+    writeFileSync(file, certificate);
+    const curl = async (port: number) => {
+      const resolve = `a.test:${port}:${VIP.mixed}`;
+      const words = ['--silent', '--show-error', '--max-time', '5', '--cacert', file, '--resolve', resolve];
+      const { status, stdout, stderr } = await cluster.atClient('curl', ...words, `https://a.test:${port}/`);
+      return { status, stderr, answer: JSON.parse(stdout || '{}') as Partial<VmAnswer> };
+    };
+    expect(await curl(443)).toMatchObject({
+      status: 0,
+      answer: { name: 'vm-a1', headers: { 'x-real-ip': CLIENT.v4, 'x-client-proto': 'https' } },
+    });
+    expect(await curl(8443)).toMatchObject({ status: 0, answer: { name: 'vm-a1' } });
   });
 
   test('a VM reaches the internal VIP of its VPC, is seen by its own address, and is never its own target (P30)', async () => {
