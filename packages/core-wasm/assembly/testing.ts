@@ -7,6 +7,7 @@ import { Icmpv4 } from './wire/icmpv4';
 import { Icmpv6 } from './wire/icmpv6';
 import { Ipv4, isMapped } from './wire/ipv4';
 import { Ipv6, findTransport } from './wire/ipv6';
+import { segmentCount, writeSegment } from './port/segment';
 import { Tcp } from './wire/tcp';
 import { Udp } from './wire/udp';
 import { Vlan } from './wire/vlan';
@@ -18,11 +19,13 @@ export {
   findTransport,
   isMapped,
   isSameMac,
+  segmentCount,
   sumOf,
   sumOfAddress,
   sumOfPseudoHeader,
   update,
   updateUdp,
+  writeSegment,
 };
 
 export function ipv4IsWellFormed(at: usize, bytes: u32): bool {

@@ -71,7 +71,10 @@ export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
   endpoint: ['u32', 'Region of the endpoint’s own memory (return memory); laid out by the endpoint.'],
   endpointBytes: ['u32', 'Bytes of it.'],
   ways: ['u32', 'Address of the Ways, one a target slot.'],
-  extraChunk: ['u32', 'Slab-relative start of the chunks for packets that the core adds to a burst, EXTRA_MAX of them.'],
+  extraChunk: [
+    'u32',
+    'Slab-relative start of the chunks for packets that the core adds to a burst, EXTRA_MAX of them.',
+  ],
   fragments: ['u32', 'Address of the FragmentState, or 0.'],
 });
 
@@ -295,7 +298,10 @@ export const TrafficCounter = record(
     bytesOut: ['u64', 'Bytes of them.'],
     flowsCreated: ['u64', 'Flows created.'],
     flowsActive: ['u64', 'Flows alive.'],
-    dropped: ['u64', 'Of a target: new flows that found no free source port (P18). Of a listener: new flows above its limit.'],
+    dropped: [
+      'u64',
+      'Of a target: new flows that found no free source port (P18). Of a listener: new flows above its limit.',
+    ],
     newTokens: ['u32', 'Of a listener: new flows that it may still have.'],
     newTokensMs: ['u32', 'When they were refilled.'],
   },

@@ -31,7 +31,7 @@ export async function wire(entry = 'assembly/testing.ts', optimize = '-O1'): Pro
     },
   });
   if (error !== null || binary === null) throw new Error(`${entry} does not compile: ${stderr.toString()}`);
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: 65536 });
+  const memory = new WebAssembly.Memory({ initial: 4, maximum: 65536 });
   const abort = (_message: number, _file: number, line: number): never => {
     throw new Error(`assertion at line ${line}`);
   };
