@@ -136,7 +136,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1168243421;
+export const LAYOUT_HASH: u32 = 3875483162;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -408,6 +408,8 @@ export const enum FlowFlag {
   Rescheduled = 16,
   /** Without a reverse key: replies do not pass here. */
   OneWay = 32,
+  /** Closed by a reset of the client that may be forged: it goes on when the client does. */
+  WasEstablished = 64,
 }
 
 /** What is known of a datagram in fragments. */

@@ -182,6 +182,7 @@ export const flowFlagEnum = enumeration('FlowFlag', 'Bits of FlowEntry.flags.', 
   FinOutbound: [8, 'The target has sent FIN.'],
   Rescheduled: [16, 'Given another target after its own was removed or died.'],
   OneWay: [32, 'Without a reverse key: replies do not pass here.'],
+  WasEstablished: [64, 'Closed by a reset of the client that may be forged: it goes on when the client does.'],
 });
 export const FlowFlag = valuesOf(flowFlagEnum);
 

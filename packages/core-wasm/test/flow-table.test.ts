@@ -70,6 +70,24 @@ describe('eviction', () => {
   });
 });
 
+describe('RFC 5961: resets that may be forged', () => {
+  test('a client that goes on speaking keeps its flow, and a real end stays one', async () => {
+    const under = await director();
+    establish(under, 1);
+    under.receive(toVip(80, 1, 'R'));
+    under.receive(toVip(80, 1, 'A'), 2000);
+    expect(under.core.expireFlows(60_000)).toBe(0);
+    under.receive(toVip(80, 1, 'R'), 60_000);
+    expect(under.core.expireFlows(70_001)).toBe(1);
+  });
+
+  test('a half-open flow does not become established that way', async () => {
+    const under = await director();
+    for (const flags of ['S', 'R', 'A', 'A']) under.receive(toVip(80, 1, flags), 1000);
+    expect(under.core.expireFlows(11_001)).toBe(1);
+  });
+});
+
 describe('new flows a second', () => {
   test('of one listener, by the second, without a word about flows that are there', async () => {
     const under = await director({ withoutImage: true });

@@ -32,7 +32,8 @@ export function seenInbound(entry: FlowEntry, flags: u32, isDirectReturn: bool):
   entry.packetsIn += 1;
   if (!hasHandshake(entry.protocol)) return;
   const before: u32 = entry.state;
-  if (flags & RST) entry.state = <u8>FlowState.Closed;
+  if (flags & RST) reset(entry);
+  else if (before == FlowState.Closed) revive(entry, flags);
   else if (flags & FIN) {
     // Before the handshake is over a FIN proves nothing: the flow stays half-open.
     if (before != FlowState.SynSeen && before != FlowState.SynAckSeen) close(entry, FlowFlag.FinInbound);
@@ -56,6 +57,19 @@ export function seenOutbound(entry: FlowEntry, flags: u32): void {
   else if (before == FlowState.SynSeen) {
     entry.state = <u8>((flags & SYN) != 0 ? FlowState.SynAckSeen : FlowState.Established);
   }
+}
+
+/** A reset of the client may be forged. */
+function reset(entry: FlowEntry): void {
+  if (entry.state == <u8>FlowState.Established) entry.flags |= <u16>FlowFlag.WasEstablished;
+  entry.state = <u8>FlowState.Closed;
+}
+
+/** Who goes on speaking has not sent that reset, and the target has ignored it (RFC 5961): the flow goes on as well. */
+function revive(entry: FlowEntry, flags: u32): void {
+  if ((flags & (SYN | ACK)) != ACK || (entry.flags & <u16>FlowFlag.WasEstablished) == 0) return;
+  entry.flags &= ~(<u16>FlowFlag.WasEstablished);
+  entry.state = <u8>FlowState.Established;
 }
 
 function close(entry: FlowEntry, side: FlowFlag): void {
