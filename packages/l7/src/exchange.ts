@@ -10,10 +10,12 @@ import { log } from './phase/log.ts';
 import { frame, receive } from './phase/receive.ts';
 import { decideClosing, respond, respondBody, respondEnd, respondOwn, respondWith } from './phase/respond.ts';
 import { rewriteFiltered, rewriteFilteredResponse, rewriteRequest } from './phase/rewrite.ts';
-import { redirectLocation, route } from './phase/route.ts';
+import { route } from './phase/route.ts';
 import { select } from './phase/select.ts';
 import { send, sendBody } from './phase/send.ts';
 import { stick } from './phase/stick.ts';
+import { editResponse } from './policy/edit.ts';
+import { encoderEvents } from './policy/encode.ts';
 import type { Exchange } from './state.ts';
 import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
 import type { UpstreamConnection, UpstreamEvents } from './upstream.ts';
@@ -43,7 +45,8 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
   else {
     const failure = route(exchange, head);
     if (failure !== null) giveUp(exchange, failure);
-    else if (exchange.redirectPath !== null) redirect(exchange);
+    else if (exchange.answer !== null) answer(exchange);
+    else if (exchange.requestBody.bytes > exchange.bodyBytesMax) giveUp(exchange, 'body-too-large');
     else {
       rewriteRequest(exchange, head);
       attempt(exchange, false);
@@ -60,7 +63,7 @@ function note(exchange: Exchange, head: Head): void {
   exchange.listener = downstream.listener;
   exchange.method = head.method;
   exchange.minor = head.minor;
-  const needsHost = exchange.listener?.routes.single === null || proxy.accessLog !== null || proxy.filters.length > 0;
+  const needsHost = exchange.listener?.needsHost === true || proxy.accessLog !== null || proxy.filters.length > 0;
   exchange.host = needsHost && head.hostAt >= 0 ? head.value(head.hostAt) : '';
   exchange.keepsAlive = head.minor === 1 ? !head.isClose : head.isKeepAlive && !head.isClose;
   exchange.requestBytes = head.end - head.start;
@@ -110,13 +113,15 @@ async function beginFiltered(exchange: Exchange): Promise<void> {
   exchange.target = request.target;
   const failure = route(exchange, null);
   if (failure !== null) return giveUp(exchange, failure);
-  if (exchange.redirectPath !== null) return redirect(exchange);
+  if (exchange.answer !== null) return answer(exchange);
+  if (exchange.requestBody.bytes > exchange.bodyBytesMax) return giveUp(exchange, 'body-too-large');
   rewriteFiltered(exchange);
   attempt(exchange, false);
 }
 
-function redirect(exchange: Exchange): void {
-  respondOwn(exchange, 301, `Location: ${redirectLocation(exchange)}\r\n`, '');
+function answer(exchange: Exchange): void {
+  const { status, fields, body } = exchange.answer!;
+  respondOwn(exchange, status, fields, body);
   settle(exchange);
 }
 
@@ -135,14 +140,14 @@ function attempt(exchange: Exchange, wantsFresh: boolean, reason: FailureCode = 
 
 /** Bytes of the request body. Returns the offset after it, or a negative number when it is refused. */
 export function requestBytes(exchange: Exchange, bytes: Buffer, at: number, end: number): number {
-  const { requestBody, proxy } = exchange;
+  const { requestBody } = exchange;
   const next = requestBody.consume(bytes, at, end);
   if (next < 0) {
     giveUp(exchange, failureOf(next));
     return next;
   }
   exchange.requestBytes += next - at;
-  if (requestBody.bytes > proxy.limits.bodyBytesMax) {
+  if (requestBody.bytes > exchange.bodyBytesMax) {
     giveUp(exchange, 'body-too-large');
     return Bad.ContentLength;
   }
@@ -162,10 +167,11 @@ function complete(exchange: Exchange, isClean: boolean): void {
   else exchange.closesAfter = true;
   if (reusable) exchange.proxy.pool.release(connection);
   else exchange.proxy.pool.discard(connection);
-  settle(exchange);
+  if (exchange.encoder === null) settle(exchange);
+  else exchange.encoder.end();
 }
 
-function settle(exchange: Exchange): void {
+export function settle(exchange: Exchange): void {
   exchange.isActive = false;
   log(exchange);
   exchange.downstream.finished(exchange.closesAfter);
@@ -180,6 +186,7 @@ export function giveUp(exchange: Exchange, code: FailureCode): void {
 
 function letGo(exchange: Exchange): void {
   const { connection } = exchange;
+  exchange.encoder?.destroy();
   if (connection === null) return;
   exchange.connection = null;
   connection.target.active--;
@@ -205,6 +212,7 @@ export function clientEnded(exchange: Exchange): void {
 }
 
 export function clientDrained(exchange: Exchange): void {
+  exchange.encoder?.resume();
   exchange.connection?.resume();
 }
 
@@ -310,6 +318,7 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
   if (!exchange.hasAnswer) {
     exchange.hasAnswer = true;
     if (proxy.accessLog !== null) exchange.answeredAt = performance.now();
+    if (exchange.rule!.scheduler === 'p2c') noteLatency(exchange, connection);
   }
   const at = receive(exchange, bytes, end);
   if (at === INCOMPLETE) return true;
@@ -323,6 +332,8 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
   if (!frame(exchange, head)) return malformed(exchange);
   if (head.keepAliveAt >= 0) noteKeepAlive(connection, head);
   exchange.status = head.status;
+  if (exchange.rule!.policy?.editsResponse === true)
+    editResponse(exchange, head, encoderEvents(exchange, giveUp, settle));
   if (exchange.filtered !== null) {
     void answerFiltered(exchange, connection, head, Buffer.from(bytes.subarray(at, end)));
     return false;
@@ -358,7 +369,13 @@ function afterBody(exchange: Exchange, next: number, end: number): boolean {
     complete(exchange, next === end);
     return true;
   }
-  return !exchange.downstream.isBacklogged;
+  return !exchange.downstream.isBacklogged && exchange.encoder?.isFull !== true;
+}
+
+/** A tenth of what is new: a target that has become slow is noticed within some twenty answers. */
+function noteLatency({ sentAt }: Exchange, { target }: UpstreamConnection): void {
+  const ms = performance.now() - sentAt;
+  target.latencyMs = target.latencyMs === 0 ? ms : target.latencyMs * 0.9 + ms * 0.1;
 }
 
 function malformed(exchange: Exchange): boolean {

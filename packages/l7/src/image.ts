@@ -1,5 +1,12 @@
 // ProxyImage → compiled routes, swapped whole (walk 3 of design.md). Targets that do not change keep pool, health and counters.
 import { checkImage, type ProxyImage, type Scheduler } from '@openclb/model';
+import {
+  type CompiledListenerPolicy,
+  compileListenerPolicy,
+  type CompiledPolicy,
+  compilePolicy,
+} from './policy/compile.ts';
+import { Matcher } from './policy/match.ts';
 import { RouteTable, type RouteRule } from './routes.ts';
 import { Group, type Member, type SchedulerName } from './scheduler.ts';
 import { identityKey, Target } from './upstream.ts';
@@ -9,6 +16,12 @@ export interface CompiledRule extends RouteRule {
   readonly name: string;
   readonly group: Group;
   readonly scheduler: SchedulerName;
+  readonly matcher: Matcher | null;
+  /** Rules of the same domain and path that have conditions, in the order in which they are asked. */
+  readonly variants: readonly CompiledRule[];
+  /** There are variants, or this rule itself has conditions. */
+  readonly hasConditions: boolean;
+  readonly policy: CompiledPolicy | null;
 }
 
 export interface CompiledListener {
@@ -23,6 +36,9 @@ export interface CompiledListener {
   /** Of a relay listener. */
   readonly group: Group | null;
   readonly scheduler: SchedulerName;
+  readonly policy: CompiledListenerPolicy | null;
+  /** Something looks at the host although one rule takes every one. */
+  readonly needsHost: boolean;
 }
 
 export interface CompiledImage {
@@ -86,6 +102,7 @@ export function compileImage(
     });
     groups.set(row.id, new Group(row, members, schedulers));
   }
+  const before = new Map(previous.listeners.map((listener) => [listener.id, listener] as const));
   const listeners = source.listeners.map((row): CompiledListener => {
     const groupOf = (id: string): Group =>
       groups.get(id) ?? refuse(`listener ${row.name} names group ${id}, which the image does not hold`);
@@ -99,7 +116,7 @@ export function compileImage(
       port: row.port,
       protocol: row.protocol,
       certificates: row.certificates,
-      routes: routesOf(row, groupOf),
+      ...routesOf(row, groupOf, before.get(row.id) ?? null),
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',
     };
@@ -108,13 +125,58 @@ export function compileImage(
   return { source, listeners, groups, targets };
 }
 
-function routesOf(row: ProxyImage['listeners'][number], groupOf: (id: string) => Group): RouteTable<CompiledRule> {
+const NO_TARGETS = new Group({ id: '', name: '(none)', slots: 251 }, []);
+type Row = ProxyImage['listeners'][number];
+
+function routesOf(
+  row: Row,
+  groupOf: (id: string) => Group,
+  before: CompiledListener | null,
+): Pick<CompiledListener, 'routes' | 'policy' | 'needsHost'> {
+  const policies = new Map<string, CompiledPolicy>();
+  for (const rule of before?.routes.rules ?? []) {
+    for (const { id, policy } of [rule, ...rule.variants]) if (policy !== null) policies.set(id, policy);
+  }
   try {
-    return new RouteTable(row.rules.map((rule): CompiledRule => ({ ...rule, group: groupOf(rule.group) })));
+    const rules = row.rules.map((rule): CompiledRule => {
+      const match = rule.policy?.match;
+      return {
+        ...rule,
+        group: rule.group === undefined ? NO_TARGETS : groupOf(rule.group),
+        matcher: match === undefined ? null : new Matcher(match, rule.id),
+        variants: [],
+        hasConditions: match !== undefined,
+        policy: compilePolicy(rule.policy, rule.path, row.policy, policies.get(rule.id) ?? null),
+      };
+    });
+    const routes = new RouteTable(withVariants(rules));
+    const policy = compileListenerPolicy(row.policy, before?.policy ?? null);
+    const isPlain = rules.every((rule) => rule.policy === null && !rule.hasConditions);
+    return { routes, policy, needsHost: routes.single === null || policy !== null || !isPlain };
   } catch (error) {
     if (error instanceof RangeError) return refuse(`listener ${row.name}: ${error.message}`);
     throw error;
   }
+}
+
+/** One rule for each domain and path, the one without conditions if there is one; the others hang on it. */
+function withVariants(rules: readonly CompiledRule[]): CompiledRule[] {
+  const places = new Map<string, CompiledRule[]>();
+  for (const rule of rules) {
+    const place = `${rule.domain.startsWith('~') ? rule.domain : rule.domain.toLowerCase()} ${rule.path}`;
+    const known = places.get(place);
+    if (known === undefined) places.set(place, [rule]);
+    else known.push(rule);
+  }
+  return [...places.values()].map((here) => {
+    const conditional = here
+      .filter(({ matcher }) => matcher !== null)
+      .sort((a, b) => a.matcher!.order - b.matcher!.order);
+    if (conditional.length === 0) return here[0]!;
+    const plain = here.find(({ matcher }) => matcher === null) ?? conditional[0]!;
+    const isDefault = here.some((rule) => rule.isDefault);
+    return { ...plain, isDefault, variants: conditional, hasConditions: true };
+  });
 }
 
 /** TCP and UDP may share a port; two stream listeners on one vip:vport may not (E3). */

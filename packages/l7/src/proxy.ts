@@ -1,4 +1,5 @@
 // createProxy: the composition root of a proxy. Pool, wheel, listeners, TLS, relays and health checks are made here and meet here.
+import { createHash, randomBytes } from 'node:crypto';
 import type net from 'node:net';
 import type { L7Filter, ProxyImage, Scheduler } from '@openclb/model';
 import { Http1Downstream } from './codec/downstream.ts';
@@ -32,6 +33,8 @@ export interface ProxyOptions {
   /** Lets several processes or threads listen on the same ports. */
   readonly reusePort?: boolean;
   readonly limits?: Partial<Limits>;
+  /** Seals stickiness cookies; proxies of one cluster share it. Absent: a random one, and a restart binds clients anew. */
+  readonly stickinessKey?: string | Uint8Array;
   readonly certificates?: CertificateLookup;
   /** Further TLS providers, asked before node:tls. */
   readonly tlsProviders?: readonly TlsProvider[];
@@ -112,6 +115,7 @@ class ProxyProcess implements Proxy {
       pool: new UpstreamPool(limits, this.#wheel, upstreamEvents),
       filters: options.filters ?? [],
       accessLog: options.accessLog ?? null,
+      stickyKey: createHash('sha256').update(options.stickinessKey ?? randomBytes(32)).digest(),
       onTargetFailure: (target) => this.#passive.failed(target),
       onFilterError: (filter, error) => options.onError?.(filter, error),
     };

@@ -88,9 +88,11 @@ export class RouteTable<R extends RouteRule> {
   #fallback: PathTable<R> | null = null;
   /** The only rule there is takes every host and every path. */
   readonly single: R | null;
+  readonly rules: readonly R[];
   readonly #cache = new Map<string, PathTable<R> | null>();
 
   constructor(rules: readonly R[]) {
+    this.rules = rules;
     const tables = new Map<string, PathTable<R>>();
     let fallback: PathTable<R> | null = null;
     for (const rule of rules) {

@@ -4,7 +4,7 @@ import { hashText, maglev, sortedById } from '@openclb/core-wasm/hash';
 import type { Scheduler as SchedulerExtension } from '@openclb/model';
 import type { Target } from './upstream.ts';
 
-export const SCHEDULERS = ['wrr', 'least-connections', 'ip-hash', 'maglev'] as const;
+export const SCHEDULERS = ['wrr', 'least-connections', 'ip-hash', 'maglev', 'p2c'] as const;
 export type SchedulerName = (typeof SCHEDULERS)[number];
 
 export interface Member {
@@ -18,6 +18,10 @@ export interface Member {
 
 export interface PickRequest {
   readonly scheduler: SchedulerName;
+  /** What maglev hashes; the client address when absent. */
+  readonly hashKey?: string;
+  /** Maglev: no target above this multiple of the mean load; 0 or absent: no bound. */
+  readonly loadMax?: number;
   readonly clientAddress: string;
   readonly clientPort: number;
   readonly listener: string;
@@ -80,24 +84,31 @@ export class Group {
       case 'ip-hash':
         return byHash(usable, tried, hashText(request.clientAddress));
       case 'maglev':
-        return this.#maglev(usable, tried, hashText(request.clientAddress));
+        return this.#maglev(usable, tried, hashText(request.hashKey ?? request.clientAddress), request.loadMax ?? 0);
+      case 'p2c':
+        return betterOfTwo(usable, tried);
       default:
         return smooth(usable, tried);
     }
   }
 
-  #maglev(usable: readonly Member[], tried: readonly Target[], hash: number): Member | null {
+  #maglev(usable: readonly Member[], tried: readonly Target[], hash: number, loadMax: number): Member | null {
     if (this.#table === null) {
       const rows = usable.map((member) => ({ id: member.target.identity.id, weight: member.weight, member }));
       this.#sorted = sortedById(rows).map(({ member }) => member);
       this.#table = maglev(rows, this.#slots);
     }
     const table = this.#table;
+    const perWeight = loadMax > 0 ? boundOf(usable, loadMax) : Infinity;
+    let fallback: Member | null = null;
     for (let step = 0; step < table.length; step++) {
       const member = this.#sorted[table[(hash + step) % table.length]!]!;
-      if (!tried.includes(member.target)) return member;
+      if (tried.includes(member.target)) continue;
+      // Bounded load: who would get too much passes it to the next of the table, always to the same one.
+      if (member.target.active < Math.ceil(perWeight * member.weight)) return member;
+      fallback ??= member;
     }
-    return null;
+    return fallback;
   }
 
   #ask(extension: SchedulerExtension, request: PickRequest): Member | null {
@@ -119,6 +130,31 @@ export class Group {
       return null;
     }
   }
+}
+
+/** Exchanges in flight per weight that a target may have when one more is shared out. */
+function boundOf(usable: readonly Member[], loadMax: number): number {
+  let active = 1;
+  let weight = 0;
+  for (const member of usable) {
+    active += member.target.active;
+    weight += member.weight;
+  }
+  return (loadMax * active) / weight;
+}
+
+/** Two at random, by weight; the one that answers sooner for what waits at it (EWMA of latency × exchanges in flight). */
+function betterOfTwo(usable: readonly Member[], tried: readonly Target[]): Member | null {
+  const left = tried.length === 0 ? usable : usable.filter((member) => !tried.includes(member.target));
+  if (left.length <= 1) return left[0] ?? null;
+  const first = byHash(left, [], Math.floor(Math.random() * 0x1_0000_0000))!;
+  const rest = left.filter((member) => member !== first);
+  const second = byHash(rest, [], Math.floor(Math.random() * 0x1_0000_0000))!;
+  return costOf(second) < costOf(first) ? second : first;
+}
+
+function costOf({ target, weight }: Member): number {
+  return ((target.latencyMs + 0.1) * (target.active + 1)) / weight;
 }
 
 /** nginx's smooth weighted round robin: 5:1:1 gives a a b a c a a, never a burst. */

@@ -7,6 +7,9 @@ import type { Counters } from './counters.ts';
 import type { CompiledListener, CompiledRule } from './image.ts';
 import type { Limits } from './limits.ts';
 import type { AccessRecord } from './phase/log.ts';
+import type { OwnAnswer } from './policy/compile.ts';
+import type { Encoder } from './policy/compress.ts';
+import type { MessageEdit } from './policy/edit.ts';
 import type { Member } from './scheduler.ts';
 import type { Target, UpstreamConnection, UpstreamPool } from './upstream.ts';
 import type { Wheel } from './wheel.ts';
@@ -21,6 +24,8 @@ export interface ProxyContext {
   readonly responseHead: Head;
   readonly filters: readonly L7Filter[];
   readonly accessLog: ((record: AccessRecord) => void) | null;
+  /** Seals the cookies of stickiness; equal on every proxy of a cluster. */
+  readonly stickyKey: Buffer;
   /** A target failed or answered, for passive health checks. */
   readonly onTargetFailure: (target: Target) => void;
   readonly onFilterError: (filter: string, error: unknown) => void;
@@ -92,7 +97,21 @@ export class Exchange {
 
   listener: CompiledListener | null = null;
   rule: CompiledRule | null = null;
-  redirectPath: string | null = null;
+  /** What answers instead of a target. */
+  answer: OwnAnswer | null = null;
+  /** The path and query that the target sees, where it is another than `target`. */
+  forwardTarget = '';
+  bodyBytesMax = 0;
+  /** Seconds after which a refused client may come again; 0: the failure's own. */
+  retryAfter = 0;
+  /** The client's stickiness cookie. */
+  pinned = '';
+  hashKey = '';
+  acceptedCodings = '';
+  requestId = '';
+  responseEdit: MessageEdit | null = null;
+  /** The body goes through a coding on its way to the client. */
+  encoder: Encoder | null = null;
   member: Member | null = null;
   connection: UpstreamConnection | null = null;
   attempts = 0;
@@ -139,7 +158,16 @@ export class Exchange {
     this.isAbsolute = false;
     this.filtered = null;
     this.rule = null;
-    this.redirectPath = null;
+    this.answer = null;
+    this.forwardTarget = '';
+    this.bodyBytesMax = this.proxy.limits.bodyBytesMax;
+    this.retryAfter = 0;
+    this.pinned = '';
+    this.hashKey = '';
+    this.acceptedCodings = '';
+    this.requestId = '';
+    this.responseEdit = null;
+    this.encoder = null;
     this.member = null;
     this.attempts = 0;
     this.isSent = false;

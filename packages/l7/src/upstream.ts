@@ -43,6 +43,8 @@ export class Target {
   /** Exchanges and tunnels in flight. */
   active = 0;
   requests = 0;
+  /** Weighted mean of the time to the first byte; kept where a rule picks by it. */
+  latencyMs = 0;
   failures = 0;
   isRetired = false;
   /** It failed too often just now: others are picked while there are any (`passive.ts`). */

@@ -38,6 +38,7 @@ export const ConfigRule = Type.Object(
     path: rule.path,
     isDefault: rule.isDefault,
     scheduler: rule.scheduler,
+    policy: rule.policy,
     ...own,
   },
   { ...closed, description: 'A rule of an HTTP or HTTPS listener' },
@@ -55,6 +56,7 @@ export const ConfigListener = Type.Object(
     translation: listener.translation,
     idleSeconds: listener.idleSeconds,
     onRemove: listener.onRemove,
+    policy: listener.policy,
     certificates: Type.Optional(
       Type.Array(Name, { maxItems: LIMITS.certificatesPerListenerMax, description: 'Ids or names of certificates' }),
     ),

@@ -2,6 +2,7 @@
 // Listeners, groups, targets and hosts are named by stable 64-bit ids (data-plane.md P5); a node gives them slots of its own.
 // A node refuses an image with a field that it does not know (B14), so every object here is closed.
 import { type Static, Type } from 'typebox';
+import { ListenerPolicy, RulePolicy } from './rule-policy.ts';
 
 const closed = { additionalProperties: false } as const;
 
@@ -218,9 +219,11 @@ export const RuleRow = Type.Object(
     domain: Type.String({ maxLength: 120 }),
     /** Plain prefix, `=` exact, `^~` prefix, `~`/`~*` regex. */
     path: Type.String({ maxLength: 200 }),
-    group: StableId,
+    /** Absent where `policy` redirects or answers. */
+    group: Type.Optional(StableId),
     isDefault: Type.Boolean(),
-    scheduler: Type.Enum(['wrr', 'least-connections', 'ip-hash', 'maglev']),
+    scheduler: Type.Enum(['wrr', 'least-connections', 'ip-hash', 'maglev', 'p2c']),
+    policy: Type.Optional(RulePolicy),
   },
   closed,
 );
@@ -238,6 +241,7 @@ export const ProxyListenerRow = Type.Object(
     /** Certificate ids, most specific first; secrets come beside the image, never in it (B11). */
     certificates: Type.Array(Type.String()),
     rules: Type.Array(RuleRow),
+    policy: Type.Optional(ListenerPolicy),
     /** The group of a relay listener, which has no rules. */
     group: Type.Optional(StableId),
     scheduler: Type.Optional(Type.Enum(['wrr', 'least-connections', 'ip-hash', 'maglev'])),

@@ -17,6 +17,7 @@ export * from './load-balancer.ts';
 export * from './node.ts';
 export * from './plugin.ts';
 export * from './rule.ts';
+export * from './rule-policy.ts';
 export * from './status.ts';
 export * from './target-group.ts';
 export * from './target.ts';

@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { CertificateId, closed, ListenerId, LoadBalancerId, Name, Port, Revision, TargetGroupId } from './ids.ts';
 import { LIMITS } from './limits.ts';
+import { ListenerPolicy } from './rule-policy.ts';
 
 export const LISTENER_DEFAULTS = {
   translation: 'auto',
@@ -54,6 +55,7 @@ const optional = {
   idleSeconds: Type.Optional(fields.idleSeconds),
   onRemove: Type.Optional(fields.onRemove),
   certificates: Type.Optional(fields.certificates),
+  policy: Type.Optional(ListenerPolicy),
 };
 
 export const ListenerInput = Type.Object(
@@ -84,6 +86,7 @@ export const Listener = Type.Object(
     idleSeconds: fields.idleSeconds,
     onRemove: fields.onRemove,
     certificates: fields.certificates,
+    policy: Type.Optional(ListenerPolicy),
     revision: Revision,
   },
   { ...closed, description: 'A listener' },

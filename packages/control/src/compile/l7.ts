@@ -1,6 +1,7 @@
 // HTTP, HTTPS and TCP_SSL listeners → director rows that lead to the proxies (P20) and proxy rows that lead to the targets (P21, P22).
-import type { ListenerRow, ProxyListenerRow } from '@openclb/model';
-import type { StoredListener } from '../desired/state.ts';
+import type { ListenerRow, ProxyListenerRow, RulePolicy } from '@openclb/model';
+import type { StoredListener, StoredRule } from '../desired/state.ts';
+import { answersItself } from '../edit/policy.ts';
 import { byId, checkSpecOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
 import { CompileProblem } from './stable-id.ts';
 import { resolveTarget } from './targets.ts';
@@ -33,17 +34,46 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
     row.group = proxyGroup(input, listener.targetGroup, `target group of ${listener.id}`, fragment);
     row.scheduler = listener.scheduler;
   } else {
-    row.rules = [...listener.rules].sort(byId).map(({ id, domain, path, targetGroup, isDefault, scheduler }) => ({
-      id: ids.of(id),
-      name: id,
-      domain,
-      path,
-      group: proxyGroup(input, targetGroup, `target group of ${id}`, fragment),
-      isDefault,
-      scheduler,
-    }));
+    row.rules = [...listener.rules].sort(byId).map((rule) => ruleRow(input, rule, fragment));
+    if (listener.policy !== undefined) row.policy = listener.policy;
   }
   fragment.proxyListeners.push(row);
+}
+
+function ruleRow(input: FragmentInput, rule: StoredRule, fragment: Fragment): ProxyListenerRow['rules'][number] {
+  const { id, domain, path, targetGroup, isDefault, scheduler, policy } = rule;
+  const answers = answersItself(policy) && targetGroup === undefined;
+  return {
+    id: input.ids.of(id),
+    name: id,
+    domain,
+    path,
+    ...(answers ? {} : { group: proxyGroup(input, targetGroup, `target group of ${id}`, fragment) }),
+    isDefault,
+    scheduler,
+    ...(policy === undefined ? {} : { policy: policyRow(input, id, policy) }),
+  };
+}
+
+/** A redirect to another rule becomes an address: nodes know no rules but those that they match. */
+function policyRow(input: FragmentInput, id: string, policy: RulePolicy): RulePolicy {
+  const { redirect } = policy;
+  if (redirect?.rule === undefined) return policy;
+  for (const listener of input.listeners) {
+    const rule = listener.rules.find((other) => other.id === redirect.rule);
+    if (rule === undefined) continue;
+    const { rule: _, takeUrl = true, ...rest } = redirect;
+    return { ...policy, redirect: { ...rest, to: addressOf(listener, rule, takeUrl) } };
+  }
+  throw new CompileProblem(`${id} redirects to ${redirect.rule}, which this load balancer does not have`);
+}
+
+function addressOf(listener: StoredListener, rule: StoredRule, takesUrl: boolean): string {
+  const scheme = listener.protocol === 'HTTPS' ? 'https' : 'http';
+  const port = listener.port === (scheme === 'https' ? 443 : 80) ? '' : `:${listener.port}`;
+  const host = /^[a-z0-9]/.test(rule.domain) && !rule.domain.endsWith('.*') ? rule.domain : '$host';
+  const path = /^[=^~ ]/.test(rule.path) ? rule.path.replace(/^(?:=|\^~) ?/, '') : rule.path;
+  return `${scheme}://${host}${port}${takesUrl || !path.startsWith('/') ? '$request_uri' : path}`;
 }
 
 function directorRow({ ids, loadBalancer, net }: FragmentInput, listener: StoredListener, vip: string): ListenerRow {

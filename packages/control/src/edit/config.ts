@@ -23,6 +23,7 @@ import { releaseClaims } from './claims.ts';
 import { type Edit, reject } from './context.ts';
 import { allocate, bind } from './eips.ts';
 import { saveListener, saveRule } from './listeners.ts';
+import { answersItself, conditionOf } from './policy.ts';
 import { saveInstance, saveNode, saveVpc } from './network.ts';
 import { keyOf, removeObject, userOf } from './remove.ts';
 
@@ -214,16 +215,25 @@ function saveConfigRule(
   ownGroups: Set<string>,
 ): void {
   const { targetGroup, targets, healthCheck, ...fields } = input;
-  const place = `${input.domain ?? ''}${input.path ?? '/'}`;
+  const condition = conditionOf(input.policy);
+  const place = `${input.domain ?? ''}${input.path ?? '/'}${condition}`;
   const group = groupFor(edit, { targetGroup, targets, healthCheck }, `${name}/${place}`, ownGroups);
-  if (group === undefined) reject('/rules', `the rule for ${place} needs targetGroup or targets`);
+  if (group === undefined && !answersItself(input.policy))
+    reject('/rules', `the rule for ${place} needs targetGroup or targets`);
   const listener = edit.draft.get<Stored['listener']>(key);
   if (!listener) return;
   const domain = (input.domain ?? '').toLowerCase();
   const before = old.find((rule) =>
-    input.id === undefined ? rule.domain === domain && rule.path === (input.path ?? '/') : rule.id === input.id,
+    input.id === undefined
+      ? rule.domain === domain && rule.path === (input.path ?? '/') && conditionOf(rule.policy) === condition
+      : rule.id === input.id,
   );
-  saveRule(edit, listener, { ...fields, listener: listener.id, targetGroup: group }, before);
+  saveRule(
+    edit,
+    listener,
+    { ...fields, listener: listener.id, ...(group === undefined ? {} : { targetGroup: group }) },
+    before,
+  );
 }
 
 interface GroupChoice {

@@ -12,6 +12,7 @@ import {
 import { KEY, PREFIX } from '../desired/keys.ts';
 import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
+import { answersItself, checkListenerPolicy, checkRulePolicy, conditionOf } from './policy.ts';
 import { compact, type Edit, newId, reject, requireReference } from './context.ts';
 
 /** Rules are kept as they are; `saveRule` and `removeRule` change them. */
@@ -26,6 +27,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
   edit.draft.touch(KEY.lock(owner.id));
   if (RESERVED_LISTEN_PORTS.includes(port)) throw new ClbError('ReservedPort', { field: '/port', value: port });
   checkCombination(input);
+  if (input.policy !== undefined) checkListenerPolicy(protocol, input.policy);
   if (input.targetGroup !== undefined) {
     requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
   }
@@ -52,6 +54,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     idleSeconds: input.idleSeconds ?? idle,
     onRemove: input.onRemove ?? LISTENER_DEFAULTS.onRemove,
     certificates: input.certificates ?? [],
+    policy: input.policy,
     rules: before?.rules ?? [],
   }) as StoredListener;
   if (before) releaseClaims(edit, 'listener', before);
@@ -83,20 +86,30 @@ export function saveRule(edit: Edit, listener: StoredListener, input: RuleInput,
   if (listener.protocol !== 'HTTP' && listener.protocol !== 'HTTPS') {
     reject('/listener', `${listener.id} is a ${listener.protocol} listener; rules belong to HTTP and HTTPS`);
   }
-  requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
+  if (input.targetGroup !== undefined) {
+    requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
+  } else if (!answersItself(input.policy)) {
+    reject('/targetGroup', 'is missing', 'Name a target group, or let the policy redirect or respond.');
+  }
+  if (input.policy !== undefined) checkRulePolicy(input.policy, input.path ?? RULE_DEFAULTS.path);
   edit.draft.touch(KEY.lock(listener.loadBalancer));
-  const rule: StoredRule = {
-    id: before?.id ?? input.id ?? newId(edit, 'rule', `${listener.id}/${input.domain ?? ''}${input.path ?? ''}`),
+  const condition = conditionOf(input.policy);
+  const naturalName = `${listener.id}/${input.domain ?? ''}${input.path ?? ''}${condition}`;
+  const rule = compact({
+    id: before?.id ?? input.id ?? newId(edit, 'rule', naturalName),
     listener: listener.id,
     domain: (input.domain ?? RULE_DEFAULTS.domain).toLowerCase(),
     path: input.path ?? RULE_DEFAULTS.path,
     targetGroup: input.targetGroup,
     isDefault: input.isDefault ?? RULE_DEFAULTS.isDefault,
     scheduler: input.scheduler ?? RULE_DEFAULTS.scheduler,
-  };
+    policy: input.policy,
+  }) as StoredRule;
   checkDomain(rule);
   const others = listener.rules.filter(({ id }) => id !== rule.id);
-  const twin = others.find(({ domain, path }) => domain === rule.domain && path === rule.path);
+  const twin = others.find(
+    (other) => other.domain === rule.domain && other.path === rule.path && conditionOf(other.policy) === condition,
+  );
   if (twin)
     throw new ClbError('AlreadyExists', {
       kind: 'rule',

@@ -14,7 +14,6 @@ export function admit(exchange: Exchange, head: Head): FailureCode | null {
     if (method === 'CONNECT' || method === 'TRACE') return 'method-refused';
     if (!KNOWN_METHODS.has(method)) return 'method-unknown';
   }
-  if (head.contentLength > exchange.proxy.limits.bodyBytesMax) return 'body-too-large';
   if (head.expectAt >= 0 && exchange.minor === 1 && head.value(head.expectAt).toLowerCase() !== '100-continue') {
     return 'expectation-unknown';
   }

@@ -25,8 +25,11 @@ export const FAILURES = {
   'expectation-unknown': { status: 417, source: 'downstream', retryable: false },
   'head-too-large': { status: 431, source: 'downstream', retryable: false },
   'client-gone': { status: 499, source: 'downstream', retryable: false },
+  'source-denied': { status: 403, source: 'config', retryable: false },
+  'rate-limited': { status: 429, source: 'config', retryable: true },
   'no-rule': { status: 404, source: 'config', retryable: false },
   'listener-gone': { status: 404, source: 'config', retryable: false },
+  'encoding-failed': { status: 500, source: 'internal', retryable: false },
   'filter-error': { status: 500, source: 'internal', retryable: false },
   'filter-timeout': { status: 504, source: 'internal', retryable: true },
   'coding-unsupported': { status: 501, source: 'downstream', retryable: false },
@@ -47,13 +50,20 @@ export type FailureCode = keyof typeof FAILURES;
 const REASONS: Record<number, string> = {
   200: 'OK',
   301: 'Moved Permanently',
+  302: 'Found',
+  303: 'See Other',
+  307: 'Temporary Redirect',
+  308: 'Permanent Redirect',
   400: 'Bad Request',
+  401: 'Unauthorized',
+  403: 'Forbidden',
   404: 'Not Found',
   405: 'Method Not Allowed',
   408: 'Request Timeout',
   413: 'Content Too Large',
   414: 'URI Too Long',
   417: 'Expectation Failed',
+  429: 'Too Many Requests',
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   501: 'Not Implemented',
@@ -76,10 +86,11 @@ export function ownResponse(status: number, fields: string, body: string, closes
   return isHead || !hasBody ? head : head + Buffer.from(body).toString('latin1');
 }
 
-export function failureResponse(code: FailureCode, closes: boolean, isHead: boolean): string {
+export function failureResponse(code: FailureCode, closes: boolean, isHead: boolean, retryAfter = 0): string {
   const { status, retryable } = FAILURES[code];
   const allow = status === 405 ? 'Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n' : '';
-  const retry = status === 503 && retryable ? 'Retry-After: 1\r\n' : '';
+  const isLater = retryAfter > 0 || (status === 503 && retryable);
+  const retry = isLater ? `Retry-After: ${Math.max(1, retryAfter)}\r\n` : '';
   const fields = `Content-Type: text/plain; charset=utf-8\r\nX-Clb-Error: ${code}\r\n${allow}${retry}`;
   return ownResponse(status, fields, `${status} ${reasonOf(status)}: ${code}\n`, closes, isHead);
 }
@@ -102,7 +113,16 @@ export function fail(exchange: Exchange, code: FailureCode): void {
     !downstream.canKeepAlive ||
     FAILURES[code].source === 'downstream';
   exchange.isResponding = true;
-  const text = failureResponse(code, exchange.closesAfter, exchange.method === 'HEAD');
+  const page = exchange.rule?.policy?.errorPages?.get(exchange.status);
+  if (page !== undefined) {
+    exchange.status = page.status;
+    const fields = `${page.fields}X-Clb-Error: ${code}\r\n`;
+    const text = ownResponse(page.status, fields, page.body, exchange.closesAfter, exchange.method === 'HEAD');
+    exchange.responseBytes = text.length;
+    downstream.write(text);
+    return;
+  }
+  const text = failureResponse(code, exchange.closesAfter, exchange.method === 'HEAD', exchange.retryAfter);
   exchange.responseBytes = text.length;
   downstream.write(text);
 }

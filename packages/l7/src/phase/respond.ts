@@ -1,6 +1,7 @@
 // respond: the target's response to the client, streamed. Head and a small body leave in one write.
 import { Framing } from '../codec/body.ts';
 import { Bad, type Head } from '../codec/h1.ts';
+import type { Encoder } from '../policy/compress.ts';
 import type { Exchange } from '../state.ts';
 import { ownResponse } from './fail.ts';
 import { rewriteResponse } from './rewrite.ts';
@@ -26,6 +27,7 @@ export function respond(exchange: Exchange, head: Head, bytes: Buffer, at: numbe
     at === end ||
     responseBody.isDone ||
     responseBody.framing !== Framing.Length ||
+    exchange.encoder !== null ||
     end - head.start > JOINED_BYTES_MAX
   ) {
     return respondWith(exchange, rewriteResponse(exchange, head), bytes, at, end);
@@ -66,6 +68,7 @@ function writePieces(exchange: Exchange, before: string, bytes: Buffer): void {
   const { pieces, tail, used } = responseBody;
   let length = 0;
   for (let index = 0; index < used; index += 2) length += pieces[index + 1]! - pieces[index]!;
+  if (exchange.encoder !== null) return encodePieces(exchange, exchange.encoder, before, bytes);
   exchange.responseBytes += length;
   if (length + before.length <= JOINED_BYTES_MAX) {
     let text = before;
@@ -92,9 +95,19 @@ function writePieces(exchange: Exchange, before: string, bytes: Buffer): void {
   if (!isShared && !downstream.isFlushed && exchange.connection !== null) exchange.connection.isLent = true;
 }
 
+/** The encoder works aside, so what it gets is copied; its output goes out in chunks (`exchange.ts`). */
+function encodePieces({ downstream, responseBody }: Exchange, encoder: Encoder, before: string, bytes: Buffer): void {
+  const { pieces, used } = responseBody;
+  if (before !== '') downstream.write(before);
+  for (let index = 0; index < used; index += 2) {
+    encoder.write(Buffer.from(bytes.subarray(pieces[index], pieces[index + 1])));
+  }
+  if (used > 0) encoder.flush();
+}
+
 /** The target ended a body that has no length of its own. */
 export function respondEnd(exchange: Exchange): void {
-  if (exchange.encodesChunks) exchange.downstream.write('0\r\n\r\n');
+  if (exchange.encodesChunks && exchange.encoder === null) exchange.downstream.write('0\r\n\r\n');
   exchange.responseBody.isDone = true;
 }
 

@@ -2,6 +2,7 @@
 // everything else is copied byte by byte in as few pieces as there are gaps.
 import { Framing } from '../codec/body.ts';
 import { Field, type Head, STRIDE } from '../codec/h1.ts';
+import { editRequest } from '../policy/edit.ts';
 import type { Exchange } from '../state.ts';
 import { reasonOf } from './fail.ts';
 
@@ -19,26 +20,33 @@ const PROTECTED: ReadonlySet<string> = new Set(
 export function rewriteRequest(exchange: Exchange, head: Head): void {
   let text = '';
   let run = head.start;
-  if (exchange.isAbsolute || head.minor === 0) {
-    const target = exchange.isAbsolute ? exchange.target : head.text(head.targetStart, head.targetEnd);
+  const edit = editRequest(exchange);
+  if (exchange.isAbsolute || head.minor === 0 || exchange.forwardTarget !== '') {
+    const own = exchange.forwardTarget === '' ? exchange.target : exchange.forwardTarget;
+    const target =
+      exchange.isAbsolute || exchange.forwardTarget !== '' ? own : head.text(head.targetStart, head.targetEnd);
     text = `${exchange.method} ${target} HTTP/1.1\r\n`;
     run = head.fieldsStart;
   }
   let forwardedFor = '';
-  if (head.isEdited || exchange.isAbsolute || head.nominated !== null) {
+  if (head.isEdited || exchange.isAbsolute || head.nominated !== null || edit !== null) {
     const { fields, count } = head;
     for (let index = 0, at = 0; index < count; index++, at += STRIDE) {
       const kind = fields[at]!;
-      if (keepsInRequest(exchange, head, kind, at)) continue;
+      const keeps = keepsInRequest(exchange, head, kind, at);
+      const other = edit === null || !keeps ? null : edit.replace(head, at);
+      if (keeps && other === null) continue;
       if (kind === Field.ForwardedFor) {
         const value = head.value(at);
         if (value !== '') forwardedFor += `${value}, `;
       }
       text += head.text(run, fields[at + 1]!);
+      if (other !== null) text += other;
       run = index + 1 < count ? fields[at + STRIDE + 1]! : head.end - 2;
     }
   }
   text += head.text(run, head.end - 2);
+  if (edit !== null) text += edit.added;
   if (exchange.isAbsolute || head.hostAt < 0) text += `Host: ${hostFor(exchange)}\r\n`;
   exchange.headText = text + identityOf(exchange, forwardedFor);
 }
@@ -95,7 +103,8 @@ function connectionFields(exchange: Exchange): string {
 const REQUEST_HOP_FIELDS: ReadonlySet<string> = new Set(
   (
     'connection keep-alive proxy-connection proxy-authorization te http2-settings x-real-ip ' +
-    'x-client-proto x-forwarded-proto content-length transfer-encoding host upgrade expect'
+    'x-client-proto x-forwarded-proto content-length transfer-encoding host upgrade expect x-client-verify ' +
+    'x-client-cert-subject x-client-cert-issuer x-client-cert-serial x-client-cert-fingerprint'
   ).split(' '),
 );
 
@@ -103,18 +112,22 @@ const REQUEST_HOP_FIELDS: ReadonlySet<string> = new Set(
 export function rewriteFiltered(exchange: Exchange): void {
   const { filtered, requestBody } = exchange;
   const { method, target, headers } = filtered!;
-  let text = `${method} ${target} HTTP/1.1\r\nHost: ${hostFor(exchange)}\r\n`;
+  const edit = editRequest(exchange);
+  const path = exchange.forwardTarget === '' ? target : exchange.forwardTarget;
+  let text = `${method} ${path} HTTP/1.1\r\nHost: ${hostFor(exchange)}\r\n`;
   let forwardedFor = '';
   for (const [name, value] of headers) {
     const folded = name.toLowerCase();
-    if (folded === 'x-forwarded-for') forwardedFor += `${value}, `;
+    const other = edit === null ? null : edit.replaceNamed(name, value);
+    if (other !== null) text += other;
+    else if (folded === 'x-forwarded-for') forwardedFor += `${value}, `;
     else if (!REQUEST_HOP_FIELDS.has(folded)) text += `${name}: ${value}\r\n`;
     else if (folded === 'upgrade' && exchange.wantsUpgrade) text += `Upgrade: ${value}\r\n`;
     else if (folded === 'expect' && exchange.expectsContinue) text += 'Expect: 100-continue\r\n';
   }
   if (requestBody.framing === Framing.Chunked) text += 'Transfer-Encoding: chunked\r\n';
   else if (requestBody.framing === Framing.Length) text += `Content-Length: ${exchange.contentLength}\r\n`;
-  exchange.headText = text + identityOf(exchange, forwardedFor);
+  exchange.headText = text + (edit?.added ?? '') + identityOf(exchange, forwardedFor);
 }
 
 /**
@@ -130,16 +143,21 @@ export function rewriteResponse(exchange: Exchange, head: Head, end = head.end):
   }
   const dropsLength = head.contentLength >= 0 && (head.status === 204 || head.status < 200);
   const dropsCoding = head.isChunked && exchange.responseBody.isDecoding;
-  if (head.isEdited || dropsLength || dropsCoding || head.nominated !== null) {
+  // Interim responses are the target's own.
+  const edit = head.status >= 200 ? exchange.responseEdit : null;
+  if (head.isEdited || dropsLength || dropsCoding || head.nominated !== null || edit !== null) {
     const { fields, count } = head;
     for (let index = 0, at = 0; index < count; index++, at += STRIDE) {
       const kind = fields[at]!;
-      if (keepsInResponse(head, kind, at, dropsLength, dropsCoding)) continue;
+      const keeps = keepsInResponse(head, kind, at, dropsLength, dropsCoding);
+      const other = edit === null || !keeps ? null : edit.replace(head, at);
+      if (keeps && other === null) continue;
       text += head.text(run, fields[at + 1]!);
+      if (other !== null) text += other;
       run = index + 1 < count ? fields[at + STRIDE + 1]! : head.end - 2;
     }
   }
-  const closing = closingFields(exchange, head.status);
+  const closing = (edit?.added ?? '') + closingFields(exchange, head.status);
   if (closing === EMPTY_LINE) return text + head.text(run, end);
   text += head.text(run, head.end - 2) + closing;
   return end === head.end ? text : text + head.text(head.end, end);
@@ -185,11 +203,14 @@ export function rewriteFilteredResponse(
   length: number,
 ): string {
   let text = `HTTP/1.1 ${response.status} ${reasonOf(response.status)}\r\n`;
+  const edit = exchange.responseEdit;
   for (const [name, value] of response.headers) {
-    if (!RESPONSE_HOP_FIELDS.has(name.toLowerCase())) text += `${name}: ${value}\r\n`;
+    const other = edit === null ? null : edit.replaceNamed(name, value);
+    if (other !== null) text += other;
+    else if (!RESPONSE_HOP_FIELDS.has(name.toLowerCase())) text += `${name}: ${value}\r\n`;
   }
   if (exchange.responseBody.framing === Framing.Chunked && !exchange.responseBody.isDecoding) {
     text += 'Transfer-Encoding: chunked\r\n';
   } else if (length >= 0 && response.status !== 204) text += `Content-Length: ${length}\r\n`;
-  return text + closingFields(exchange, response.status);
+  return text + (edit?.added ?? '') + closingFields(exchange, response.status);
 }

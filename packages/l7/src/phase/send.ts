@@ -13,7 +13,7 @@ export function send(exchange: Exchange): void {
   const { socket } = connection!;
   exchange.isSent = true;
   proxy.wheel.set(connection!, proxy.limits.readTimeoutMs);
-  if (proxy.accessLog !== null) exchange.sentAt = performance.now();
+  if (proxy.accessLog !== null || exchange.rule!.scheduler === 'p2c') exchange.sentAt = performance.now();
   if (held.length === 0) {
     socket.write(exchange.headText, 'latin1');
     return;
