@@ -4,6 +4,7 @@ import net from 'node:net';
 import { countFailure, type Counters } from './counters.ts';
 import type { CompiledImage, CompiledListener, Prepared } from './image.ts';
 import { accept, type Accepted, type Binding } from './phase/accept.ts';
+import { ConnectionLimits } from './policy/connections.ts';
 
 export type BindMode = 'wildcard' | 'vips';
 
@@ -29,9 +30,11 @@ export interface ListenerOptions {
 export class ListeningSockets {
   readonly #options: ListenerOptions;
   readonly #open = new Map<string, Open>();
+  readonly #limits: ConnectionLimits;
 
   constructor(options: ListenerOptions) {
     this.#options = options;
+    this.#limits = new ConnectionLimits((reason) => countFailure(options.counters, reason));
   }
 
   /** Opens what the image adds. Its commit swaps listeners and closes what the image drops. */
@@ -101,7 +104,7 @@ export class ListeningSockets {
         socket.destroy();
         return;
       }
-      onConnection(socket, accepted);
+      this.#limits.admit(socket, accepted, (known) => onConnection(socket, known));
     });
     const { promise, resolve, reject } = Promise.withResolvers<Open | null>();
     server.once('error', (error: NodeJS.ErrnoException) => {

@@ -1,10 +1,10 @@
 // Policies on the wire: stickiness, redirects, conditions, limits, header edits (tencent-cloud.md C-P0, E2, E3, E5).
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ListenerPolicy, ProxyImage, RulePolicy } from '@openclb/model';
 import { createProxy, type Proxy } from '../src/index.ts';
 import { imageOf } from '../src/simple.ts';
-import { onTestFinished } from 'vitest';
-import { bodyOf, connect, get, getAndClose, named, okOrigin, origin, type Origin, statusOf } from './kit.ts';
+import { proxyHeader } from '../src/relay/proxy-protocol.ts';
+import { bodyOf, connect, get, getAndClose, named, okOrigin, origin, type Origin, sleep, statusOf } from './kit.ts';
 
 interface RuleGiven {
   readonly path?: string;
@@ -345,4 +345,55 @@ test('power of two choices leaves a target that answers slowly', async () => {
     await client.counts(/HTTP\/1.1 200/g, index);
   }
   expect(client.text.match(/fast/g)!.length).toBeGreaterThan(14);
+});
+
+describe('connections', () => {
+  test('over the limit of a listener or of a client are closed, and those that end make room', async () => {
+    const { ask, port, proxy } = await serve([{ targets: [await okOrigin()] }], {
+      connectionsMax: 3,
+      connectionsPerClientMax: 2,
+    });
+    const first = await connect(port);
+    await connect(port);
+    first.write(get());
+    await first.has('200 OK');
+    expect(await ask(getAndClose())).toBe('');
+    const other = await connect(port, { localAddress: '127.0.8.1' });
+    other.write(get());
+    await other.has('200 OK');
+    expect(await ask(getAndClose(), '127.0.8.2')).toBe('');
+    expect(proxy.counters().failures).toMatchObject({ 'client-full': 1, 'listener-full': 1 });
+    first.socket.destroy();
+    await sleep(30);
+    expect(statusOf(await ask(getAndClose()))).toBe(200);
+  });
+
+  test('tell the client by a PROXY header of version 1 or 2, from trusted senders only', async () => {
+    let seen = '';
+    const target = await origin((head, peer) => {
+      seen = /^X-Real-IP: (.*)\r$/m.exec(head)?.[1] ?? '';
+      peer.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+    });
+    const { ask, port, proxy } = await serve([{ targets: [target] }], { proxyProtocolFrom: ['127.0.9.0/24'] });
+    const sender = '127.0.9.1';
+    expect(statusOf(await ask(`PROXY TCP4 198.51.100.7 203.0.113.1 4000 80\r\n${getAndClose()}`, sender))).toBe(200);
+    expect(seen).toBe('198.51.100.7');
+    const endpoints = { clientAddress: '2001:db8::7', clientPort: 4000, vip: '2001:db8::1', vport: 80 };
+    const header = proxyHeader('v2', endpoints).toString('latin1');
+    const slow = await connect(port, { localAddress: sender });
+    for (const byte of header) {
+      slow.write(byte);
+      await sleep(1);
+    }
+    slow.write(getAndClose());
+    await slow.has('200 OK');
+    expect(seen).toBe('2001:db8::7');
+    expect(statusOf(await ask(`PROXY UNKNOWN\r\n${getAndClose()}`, sender))).toBe(200);
+    expect(seen).toBe(sender);
+    expect(await ask(getAndClose(), sender)).toBe('');
+    expect(await ask(`PROXY TCP4 1.2.3.4 x 1 2\r\n${getAndClose()}`, sender)).toBe('');
+    expect(statusOf(await ask(`PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n${getAndClose()}`))).toBe(400);
+    expect(statusOf(await ask(getAndClose()))).toBe(200);
+    expect(proxy.counters().failures['proxy-header-bad']).toBe(2);
+  });
 });

@@ -3,6 +3,7 @@ import type { HeaderEdit, ListenerPolicy, RulePolicy } from '@openclb/model';
 import { linearRegex } from '../regex.ts';
 import { Compressor, compressorOf } from './compress.ts';
 import { type Guard, guardOf } from './guard.ts';
+import { type Networks, networksOf } from './networks.ts';
 import { Sticky } from './sticky.ts';
 import { Template } from './template.ts';
 
@@ -40,6 +41,10 @@ export interface CompiledListenerPolicy {
   readonly policy: ListenerPolicy;
   readonly guard: Guard | null;
   readonly redirect: { readonly status: number; readonly to: Template } | null;
+  /** Where PROXY headers come from. */
+  readonly proxyFrom: Networks | null;
+  readonly connectionsMax: number;
+  readonly connectionsPerClientMax: number;
 }
 
 const FORWARDED: HeaderEdit = {
@@ -93,6 +98,9 @@ export function compileListenerPolicy(
   return {
     policy,
     guard: guardOf(policy, before),
+    proxyFrom: networksOf(policy.proxyProtocolFrom),
+    connectionsMax: policy.connectionsMax ?? Infinity,
+    connectionsPerClientMax: policy.connectionsPerClientMax ?? Infinity,
     redirect:
       https === undefined ? null : { status: https.code ?? 301, to: new Template(`https://$host${port}$request_uri`) },
   };
