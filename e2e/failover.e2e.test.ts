@@ -7,7 +7,7 @@ import { startCluster } from '../apps/demo/src/cluster.ts';
 import type { Cluster } from '../apps/demo/src/cluster.ts';
 import { verdict } from '../apps/demo/src/story/failures.ts';
 import { createBalancer, served } from '../apps/demo/src/story/balancer.ts';
-import { TARGET_PORT, VIP } from '../apps/demo/src/topology.ts';
+import { CLIENT, TARGET_PORT, VIP } from '../apps/demo/src/topology.ts';
 import { DRIP_BYTES, patternBytes } from '../apps/demo/src/vm.ts';
 import { routed, tally, watchNodes } from '../apps/demo/src/watch.ts';
 import type { Seen } from '../apps/demo/src/watch.ts';
@@ -37,10 +37,7 @@ await inNamespaces(import.meta.filename, () => {
   const carriers = (seen: readonly Seen[]): Map<number, string> =>
     new Map(
       seen
-        .filter(
-          ({ node, isFromNode, ip }) =>
-            node.startsWith('ld') && isFromNode && ip.inner?.tcp?.destinationPort === TARGET_PORT,
-        )
+        .filter(({ node, isFromNode, ip }) => node.startsWith('ld') && isFromNode && ip.inner?.source === CLIENT.v4)
         .map(({ node, ip }) => [ip.inner?.tcp?.sourcePort ?? 0, node]),
     );
   const orders = (count: number, path: string, timeoutMs: number) =>
