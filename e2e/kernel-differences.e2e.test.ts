@@ -53,7 +53,7 @@ const fromClient = (packet: Buffer): Step => ({ from: 'out', packet });
 const fromTarget = (packet: Buffer): Step => ({ from: 'in', packet });
 const ask = (port: number, length = 40): Buffer => ipPacket(CLIENT, VIP, udp(port, 54, bytes(length)));
 const answer = (port: number, length = 40): Buffer => ipPacket(TARGET, CLIENT, udp(8080, port, bytes(length)));
-const segment = (port: number, flags: string, payload = Buffer.alloc(0), sequence = 1): Buffer =>
+const segment = (port: number, flags: string, payload: Buffer = Buffer.alloc(0), sequence = 1): Buffer =>
   ipPacket(CLIENT, VIP, tcp({ sourcePort: port, destinationPort: 94, flags, payload, sequence }));
 const back = (port: number, flags: string): Buffer =>
   ipPacket(TARGET, CLIENT, tcp({ sourcePort: 8080, destinationPort: port, flags, acknowledgement: 2, sequence: 100 }));

@@ -136,7 +136,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 3875483162;
+export const LAYOUT_HASH: u32 = 145069634;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -1110,182 +1110,6 @@ if (offsetof<FlowEntry>('clientHostHigh') != 96) ERROR('FlowEntry.clientHost has
 if (offsetof<FlowEntry>('createdMs') != 112) ERROR('FlowEntry.createdMs has moved');
 if (offsetof<FlowEntry>('next') != 116) ERROR('FlowEntry.next has moved');
 if (offsetof<FlowEntry>() != 128) ERROR('FlowEntry has another size');
-
-/** A datagram that comes in fragments. */
-@unmanaged
-export class FragmentEntry {
-  /** Source: key. */
-  sourceHigh: u64;
-  sourceLow: u64;
-  @inline get source(): usize { return changetype<usize>(this) + 0; }
-  /** Destination: key. */
-  destinationHigh: u64;
-  destinationLow: u64;
-  @inline get destination(): usize { return changetype<usize>(this) + 16; }
-  /** Identification: key. */
-  identification: u32;
-  /** Net: key. */
-  net: u32;
-  /** First fragment seen. */
-  atMs: u32;
-  /** Protocol: key of IPv4; of IPv6 known with the first fragment. */
-  protocol: u8;
-  /** 4 or 6. */
-  family: u8;
-  /** FragmentProgress. */
-  state: u8;
-  /** Stretches in use. */
-  rangeCount: u8;
-  /** Ports, once the first fragment is here. */
-  sourcePort: u16;
-  /** Likewise. */
-  destinationPort: u16;
-  /** Length of the whole, or 0 while the last fragment is missing. */
-  end: u32;
-  /** First held fragment + 1, or 0. */
-  hold: u32;
-  /** Stretches that have come: first unit of 8 bytes, and the one behind the last in the high half. */
-  range0: u32;
-  /** Likewise. */
-  range1: u32;
-  /** Likewise. */
-  range2: u32;
-  /** Likewise. */
-  range3: u32;
-  /** Likewise. */
-  range4: u32;
-  /** Likewise. */
-  range5: u32;
-  /** Likewise. */
-  range6: u32;
-  /** Likewise. */
-  range7: u32;
-  private padding0: u32;
-  private padding1: u64;
-  private padding2: u64;
-  private padding3: u64;
-  private padding4: u64;
-  @inline static at(address: usize): FragmentEntry { return changetype<FragmentEntry>(address); }
-}
-export const FRAGMENT_ENTRY_BYTES: u32 = 128;
-if (offsetof<FragmentEntry>('sourceHigh') != 0) ERROR('FragmentEntry.source has moved');
-if (offsetof<FragmentEntry>('destinationHigh') != 16) ERROR('FragmentEntry.destination has moved');
-if (offsetof<FragmentEntry>('identification') != 32) ERROR('FragmentEntry.identification has moved');
-if (offsetof<FragmentEntry>('net') != 36) ERROR('FragmentEntry.net has moved');
-if (offsetof<FragmentEntry>('atMs') != 40) ERROR('FragmentEntry.atMs has moved');
-if (offsetof<FragmentEntry>('protocol') != 44) ERROR('FragmentEntry.protocol has moved');
-if (offsetof<FragmentEntry>('family') != 45) ERROR('FragmentEntry.family has moved');
-if (offsetof<FragmentEntry>('state') != 46) ERROR('FragmentEntry.state has moved');
-if (offsetof<FragmentEntry>('rangeCount') != 47) ERROR('FragmentEntry.rangeCount has moved');
-if (offsetof<FragmentEntry>('sourcePort') != 48) ERROR('FragmentEntry.sourcePort has moved');
-if (offsetof<FragmentEntry>('destinationPort') != 50) ERROR('FragmentEntry.destinationPort has moved');
-if (offsetof<FragmentEntry>('end') != 52) ERROR('FragmentEntry.end has moved');
-if (offsetof<FragmentEntry>('hold') != 56) ERROR('FragmentEntry.hold has moved');
-if (offsetof<FragmentEntry>('range0') != 60) ERROR('FragmentEntry.range0 has moved');
-if (offsetof<FragmentEntry>('range1') != 64) ERROR('FragmentEntry.range1 has moved');
-if (offsetof<FragmentEntry>('range2') != 68) ERROR('FragmentEntry.range2 has moved');
-if (offsetof<FragmentEntry>('range3') != 72) ERROR('FragmentEntry.range3 has moved');
-if (offsetof<FragmentEntry>('range4') != 76) ERROR('FragmentEntry.range4 has moved');
-if (offsetof<FragmentEntry>('range5') != 80) ERROR('FragmentEntry.range5 has moved');
-if (offsetof<FragmentEntry>('range6') != 84) ERROR('FragmentEntry.range6 has moved');
-if (offsetof<FragmentEntry>('range7') != 88) ERROR('FragmentEntry.range7 has moved');
-if (offsetof<FragmentEntry>() != 128) ERROR('FragmentEntry has another size');
-
-/** A fragment that waits for the first of its datagram. */
-@unmanaged
-export class FragmentHold {
-  /** Outer source of its tunnel. */
-  outerSourceHigh: u64;
-  outerSourceLow: u64;
-  @inline get outerSource(): usize { return changetype<usize>(this) + 0; }
-  /** Outer destination of its tunnel. */
-  outerDestinationHigh: u64;
-  outerDestinationLow: u64;
-  @inline get outerDestination(): usize { return changetype<usize>(this) + 16; }
-  /** Next hold of the datagram, or of the free ones, + 1; or 0. */
-  next: u32;
-  /** Number of its entry + 1; 0 while free. */
-  entry: u32;
-  /** Bytes of the packet. */
-  bytes: u32;
-  /** Number of its FragmentSource. */
-  source: u32;
-  /** Key of its tunnel. */
-  tunnelKey: u32;
-  /** PacketFlag bits. */
-  flags: u16;
-  /** Port that received it. */
-  portIn: u8;
-  /** Direction. */
-  direction: u8;
-  /** Its 802.1Q tag. */
-  tag: u32;
-  private padding0: u32;
-  @inline static at(address: usize): FragmentHold { return changetype<FragmentHold>(address); }
-}
-export const FRAGMENT_HOLD_BYTES: u32 = 64;
-if (offsetof<FragmentHold>('outerSourceHigh') != 0) ERROR('FragmentHold.outerSource has moved');
-if (offsetof<FragmentHold>('outerDestinationHigh') != 16) ERROR('FragmentHold.outerDestination has moved');
-if (offsetof<FragmentHold>('next') != 32) ERROR('FragmentHold.next has moved');
-if (offsetof<FragmentHold>('entry') != 36) ERROR('FragmentHold.entry has moved');
-if (offsetof<FragmentHold>('bytes') != 40) ERROR('FragmentHold.bytes has moved');
-if (offsetof<FragmentHold>('source') != 44) ERROR('FragmentHold.source has moved');
-if (offsetof<FragmentHold>('tunnelKey') != 48) ERROR('FragmentHold.tunnelKey has moved');
-if (offsetof<FragmentHold>('flags') != 52) ERROR('FragmentHold.flags has moved');
-if (offsetof<FragmentHold>('portIn') != 54) ERROR('FragmentHold.portIn has moved');
-if (offsetof<FragmentHold>('direction') != 55) ERROR('FragmentHold.direction has moved');
-if (offsetof<FragmentHold>('tag') != 56) ERROR('FragmentHold.tag has moved');
-if (offsetof<FragmentHold>() != 64) ERROR('FragmentHold has another size');
-
-/** What sources of one hash have in the holds. */
-@unmanaged
-export class FragmentSource {
-  /** Fragments. */
-  count: u32;
-  /** Bytes of them. */
-  bytes: u32;
-  @inline static at(address: usize): FragmentSource { return changetype<FragmentSource>(address); }
-}
-export const FRAGMENT_SOURCE_BYTES: u32 = 8;
-if (offsetof<FragmentSource>('count') != 0) ERROR('FragmentSource.count has moved');
-if (offsetof<FragmentSource>('bytes') != 4) ERROR('FragmentSource.bytes has moved');
-if (offsetof<FragmentSource>() != 8) ERROR('FragmentSource has another size');
-
-/** Head of a worker’s fragment table (P15). */
-@unmanaged
-export class FragmentState {
-  /** Address of the FragmentEntries. */
-  entries: u32;
-  /** Buckets of FRAGMENT_WAYS entries, less one. */
-  bucketMask: u32;
-  /** Address of the FragmentHolds, FRAGMENT_HOLDS of them. */
-  holds: u32;
-  /** Address of the held packets, CHUNK_BYTES each. */
-  data: u32;
-  /** Address of the FragmentSources. */
-  sources: u32;
-  /** First free hold + 1, or 0. */
-  freeHold: u32;
-  /** First hold that was never used. */
-  freshHold: u32;
-  /** Where expiry goes on. */
-  cursor: u32;
-  private padding0: u64;
-  private padding1: u64;
-  private padding2: u64;
-  private padding3: u64;
-  @inline static at(address: usize): FragmentState { return changetype<FragmentState>(address); }
-}
-export const FRAGMENT_STATE_BYTES: u32 = 64;
-if (offsetof<FragmentState>('entries') != 0) ERROR('FragmentState.entries has moved');
-if (offsetof<FragmentState>('bucketMask') != 4) ERROR('FragmentState.bucketMask has moved');
-if (offsetof<FragmentState>('holds') != 8) ERROR('FragmentState.holds has moved');
-if (offsetof<FragmentState>('data') != 12) ERROR('FragmentState.data has moved');
-if (offsetof<FragmentState>('sources') != 16) ERROR('FragmentState.sources has moved');
-if (offsetof<FragmentState>('freeHold') != 20) ERROR('FragmentState.freeHold has moved');
-if (offsetof<FragmentState>('freshHold') != 24) ERROR('FragmentState.freshHold has moved');
-if (offsetof<FragmentState>('cursor') != 28) ERROR('FragmentState.cursor has moved');
-if (offsetof<FragmentState>() != 64) ERROR('FragmentState has another size');
 
 /** A target group, by slot. */
 @unmanaged
@@ -2284,6 +2108,182 @@ if (offsetof<PortState>('txMalformed') != 240) ERROR('PortState.txMalformed has 
 if (offsetof<PortState>('txRefused') != 248) ERROR('PortState.txRefused has moved');
 if (offsetof<PortState>('badChunk') != 256) ERROR('PortState.badChunk has moved');
 if (offsetof<PortState>() != 384) ERROR('PortState has another size');
+
+/** Head of a worker’s fragment table (P15). */
+@unmanaged
+export class FragmentState {
+  /** Address of the FragmentEntries. */
+  entries: u32;
+  /** Buckets of FRAGMENT_WAYS entries, less one. */
+  bucketMask: u32;
+  /** Address of the FragmentHolds, FRAGMENT_HOLDS of them. */
+  holds: u32;
+  /** Address of the held packets, CHUNK_BYTES each. */
+  data: u32;
+  /** Address of the FragmentSources. */
+  sources: u32;
+  /** First free hold + 1, or 0. */
+  freeHold: u32;
+  /** First hold that was never used. */
+  freshHold: u32;
+  /** Where expiry goes on. */
+  cursor: u32;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  @inline static at(address: usize): FragmentState { return changetype<FragmentState>(address); }
+}
+export const FRAGMENT_STATE_BYTES: u32 = 64;
+if (offsetof<FragmentState>('entries') != 0) ERROR('FragmentState.entries has moved');
+if (offsetof<FragmentState>('bucketMask') != 4) ERROR('FragmentState.bucketMask has moved');
+if (offsetof<FragmentState>('holds') != 8) ERROR('FragmentState.holds has moved');
+if (offsetof<FragmentState>('data') != 12) ERROR('FragmentState.data has moved');
+if (offsetof<FragmentState>('sources') != 16) ERROR('FragmentState.sources has moved');
+if (offsetof<FragmentState>('freeHold') != 20) ERROR('FragmentState.freeHold has moved');
+if (offsetof<FragmentState>('freshHold') != 24) ERROR('FragmentState.freshHold has moved');
+if (offsetof<FragmentState>('cursor') != 28) ERROR('FragmentState.cursor has moved');
+if (offsetof<FragmentState>() != 64) ERROR('FragmentState has another size');
+
+/** A datagram that comes in fragments. */
+@unmanaged
+export class FragmentEntry {
+  /** Source: key. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** Destination: key. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** Identification: key. */
+  identification: u32;
+  /** Net: key. */
+  net: u32;
+  /** First fragment seen. */
+  atMs: u32;
+  /** Protocol: key of IPv4; of IPv6 known with the first fragment. */
+  protocol: u8;
+  /** 4 or 6. */
+  family: u8;
+  /** FragmentProgress. */
+  state: u8;
+  /** Stretches in use. */
+  rangeCount: u8;
+  /** Ports, once the first fragment is here. */
+  sourcePort: u16;
+  /** Likewise. */
+  destinationPort: u16;
+  /** Length of the whole, or 0 while the last fragment is missing. */
+  end: u32;
+  /** First held fragment + 1, or 0. */
+  hold: u32;
+  /** Stretches that have come: first unit of 8 bytes, and the one behind the last in the high half. */
+  range0: u32;
+  /** Likewise. */
+  range1: u32;
+  /** Likewise. */
+  range2: u32;
+  /** Likewise. */
+  range3: u32;
+  /** Likewise. */
+  range4: u32;
+  /** Likewise. */
+  range5: u32;
+  /** Likewise. */
+  range6: u32;
+  /** Likewise. */
+  range7: u32;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  @inline static at(address: usize): FragmentEntry { return changetype<FragmentEntry>(address); }
+}
+export const FRAGMENT_ENTRY_BYTES: u32 = 128;
+if (offsetof<FragmentEntry>('sourceHigh') != 0) ERROR('FragmentEntry.source has moved');
+if (offsetof<FragmentEntry>('destinationHigh') != 16) ERROR('FragmentEntry.destination has moved');
+if (offsetof<FragmentEntry>('identification') != 32) ERROR('FragmentEntry.identification has moved');
+if (offsetof<FragmentEntry>('net') != 36) ERROR('FragmentEntry.net has moved');
+if (offsetof<FragmentEntry>('atMs') != 40) ERROR('FragmentEntry.atMs has moved');
+if (offsetof<FragmentEntry>('protocol') != 44) ERROR('FragmentEntry.protocol has moved');
+if (offsetof<FragmentEntry>('family') != 45) ERROR('FragmentEntry.family has moved');
+if (offsetof<FragmentEntry>('state') != 46) ERROR('FragmentEntry.state has moved');
+if (offsetof<FragmentEntry>('rangeCount') != 47) ERROR('FragmentEntry.rangeCount has moved');
+if (offsetof<FragmentEntry>('sourcePort') != 48) ERROR('FragmentEntry.sourcePort has moved');
+if (offsetof<FragmentEntry>('destinationPort') != 50) ERROR('FragmentEntry.destinationPort has moved');
+if (offsetof<FragmentEntry>('end') != 52) ERROR('FragmentEntry.end has moved');
+if (offsetof<FragmentEntry>('hold') != 56) ERROR('FragmentEntry.hold has moved');
+if (offsetof<FragmentEntry>('range0') != 60) ERROR('FragmentEntry.range0 has moved');
+if (offsetof<FragmentEntry>('range1') != 64) ERROR('FragmentEntry.range1 has moved');
+if (offsetof<FragmentEntry>('range2') != 68) ERROR('FragmentEntry.range2 has moved');
+if (offsetof<FragmentEntry>('range3') != 72) ERROR('FragmentEntry.range3 has moved');
+if (offsetof<FragmentEntry>('range4') != 76) ERROR('FragmentEntry.range4 has moved');
+if (offsetof<FragmentEntry>('range5') != 80) ERROR('FragmentEntry.range5 has moved');
+if (offsetof<FragmentEntry>('range6') != 84) ERROR('FragmentEntry.range6 has moved');
+if (offsetof<FragmentEntry>('range7') != 88) ERROR('FragmentEntry.range7 has moved');
+if (offsetof<FragmentEntry>() != 128) ERROR('FragmentEntry has another size');
+
+/** A fragment that waits for the first of its datagram. */
+@unmanaged
+export class FragmentHold {
+  /** Outer source of its tunnel. */
+  outerSourceHigh: u64;
+  outerSourceLow: u64;
+  @inline get outerSource(): usize { return changetype<usize>(this) + 0; }
+  /** Outer destination of its tunnel. */
+  outerDestinationHigh: u64;
+  outerDestinationLow: u64;
+  @inline get outerDestination(): usize { return changetype<usize>(this) + 16; }
+  /** Next hold of the datagram, or of the free ones, + 1; or 0. */
+  next: u32;
+  /** Number of its entry + 1; 0 while free. */
+  entry: u32;
+  /** Bytes of the packet. */
+  bytes: u32;
+  /** Number of its FragmentSource. */
+  source: u32;
+  /** Key of its tunnel. */
+  tunnelKey: u32;
+  /** PacketFlag bits. */
+  flags: u16;
+  /** Port that received it. */
+  portIn: u8;
+  /** Direction. */
+  direction: u8;
+  /** Its 802.1Q tag. */
+  tag: u32;
+  private padding0: u32;
+  @inline static at(address: usize): FragmentHold { return changetype<FragmentHold>(address); }
+}
+export const FRAGMENT_HOLD_BYTES: u32 = 64;
+if (offsetof<FragmentHold>('outerSourceHigh') != 0) ERROR('FragmentHold.outerSource has moved');
+if (offsetof<FragmentHold>('outerDestinationHigh') != 16) ERROR('FragmentHold.outerDestination has moved');
+if (offsetof<FragmentHold>('next') != 32) ERROR('FragmentHold.next has moved');
+if (offsetof<FragmentHold>('entry') != 36) ERROR('FragmentHold.entry has moved');
+if (offsetof<FragmentHold>('bytes') != 40) ERROR('FragmentHold.bytes has moved');
+if (offsetof<FragmentHold>('source') != 44) ERROR('FragmentHold.source has moved');
+if (offsetof<FragmentHold>('tunnelKey') != 48) ERROR('FragmentHold.tunnelKey has moved');
+if (offsetof<FragmentHold>('flags') != 52) ERROR('FragmentHold.flags has moved');
+if (offsetof<FragmentHold>('portIn') != 54) ERROR('FragmentHold.portIn has moved');
+if (offsetof<FragmentHold>('direction') != 55) ERROR('FragmentHold.direction has moved');
+if (offsetof<FragmentHold>('tag') != 56) ERROR('FragmentHold.tag has moved');
+if (offsetof<FragmentHold>() != 64) ERROR('FragmentHold has another size');
+
+/** What sources of one hash have in the holds. */
+@unmanaged
+export class FragmentSource {
+  /** Fragments. */
+  count: u32;
+  /** Bytes of them. */
+  bytes: u32;
+  @inline static at(address: usize): FragmentSource { return changetype<FragmentSource>(address); }
+}
+export const FRAGMENT_SOURCE_BYTES: u32 = 8;
+if (offsetof<FragmentSource>('count') != 0) ERROR('FragmentSource.count has moved');
+if (offsetof<FragmentSource>('bytes') != 4) ERROR('FragmentSource.bytes has moved');
+if (offsetof<FragmentSource>() != 8) ERROR('FragmentSource has another size');
 
 /** First bytes of a bank of the endpoint. Port rows, tunnel rows and the table follow. */
 @unmanaged

@@ -9,6 +9,7 @@ import {
   endpointLimits,
 } from './endpoint.ts';
 import { ENUMS } from './enums.ts';
+import { FragmentEntry, FragmentHold, FragmentSource, FragmentState } from './fragment.ts';
 import { LIMITS } from './limits.ts';
 import { Bucket, BucketSetting, CookieState, Meter, Segment, TcpView, meterLimits } from './meters.ts';
 import {
@@ -31,6 +32,7 @@ import type { Field, Layout } from './record.ts';
 export * from './endpoint.ts';
 export * from './enumeration.ts';
 export * from './enums.ts';
+export * from './fragment.ts';
 export * from './limits.ts';
 export * from './meters.ts';
 export * from './nat64.ts';
@@ -45,6 +47,10 @@ export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   // Sorted, because a bundler lists a namespace in another order than Node, and the hash must not notice.
   ...Object.values(records).toSorted((a, b) => (a.name < b.name ? -1 : 1)),
   PortState,
+  FragmentState,
+  FragmentEntry,
+  FragmentHold,
+  FragmentSource,
   EndpointBank,
   EndpointPort,
   EndpointTunnel,

@@ -4,7 +4,7 @@ import { PacketRecord } from '../layout.gen';
 import { sumOf } from '../wire/checksum';
 import { Icmpv4 } from '../wire/icmpv4';
 import { Icmpv6 } from '../wire/icmpv6';
-import { IPV4_BYTES, Ipv4, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
+import { IPV4_BYTES, Ipv4, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
 import { IPV6_BYTES, Ipv6, copyAddress } from '../wire/ipv6';
 import { Tcp } from '../wire/tcp';
 import { Udp } from '../wire/udp';
@@ -44,7 +44,7 @@ export function readQuote(packet: PacketRecord, source: usize, destination: usiz
     ip.copySourceTo(source);
     ip.copyDestinationTo(destination);
   }
-  const hasPorts = quoteProtocol == PROTOCOL_TCP || quoteProtocol == PROTOCOL_UDP;
+  const hasPorts = quoteProtocol == PROTOCOL_TCP || quoteProtocol == PROTOCOL_UDP || quoteProtocol == PROTOCOL_SCTP;
   quoteSourcePort = hasPorts ? Tcp.at(quoteL4).sourcePort : 0;
   quoteDestinationPort = hasPorts ? Tcp.at(quoteL4).destinationPort : 0;
   return true;
@@ -78,9 +78,11 @@ function rewriteTransport(end: usize, from: usize, to: usize, port: u32, isSourc
     else udp.rewriteDestinationPort(port);
     return;
   }
-  if (quoteProtocol != PROTOCOL_TCP) return;
+  // The CRC of SCTP covers bytes that no quote has, so nobody can check it there.
+  const isSctp = quoteProtocol == PROTOCOL_SCTP;
+  if (quoteProtocol != PROTOCOL_TCP && !isSctp) return;
   const tcp = Tcp.at(quoteL4);
-  if (quoteL4 + TCP_THROUGH_CHECKSUM > end) {
+  if (isSctp || quoteL4 + TCP_THROUGH_CHECKSUM > end) {
     if (isSource) tcp.setSourcePort(port);
     else tcp.setDestinationPort(port);
     return;
