@@ -100,6 +100,7 @@ export const NO_PORT: u32 = 65535;
 export const ENDPOINT_TUNNELS_MAX: u32 = 1024;
 export const RETURN_WAYS: u32 = 8;
 export const RETURN_IDLE_MS: u32 = 900000;
+export const LEFT_MS: u32 = 60000;
 export const ENDPOINT_FILL_EIGHTHS: u32 = 6;
 export const NAT64_EXTENSIONS_MAX: u32 = 8;
 export const NAT64_EAM_MAX: u32 = 256;
@@ -136,7 +137,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 145069634;
+export const LAYOUT_HASH: u32 = 2408868084;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -538,6 +539,8 @@ export const enum EndpointKind {
   LocalVip = 9,
   /** (address) is an underlay address of this machine: tunnels end here. */
   Underlay = 10,
+  /** (net, address) was a VM here; link says until when. What arrives follows it (P7.6). */
+  Left = 11,
 }
 
 /** Bits of the flags of an endpoint row. */
@@ -2445,7 +2448,7 @@ export class EndpointRow {
   @inline get mac(): usize { return changetype<usize>(this) + 44; }
   /** Vm: index of its port. */
   device: u16;
-  /** Source: the VPC id that it names. */
+  /** Source: the VPC id that it names. Left: ms of the clock. */
   link: u32;
   /** EndpointFlag bits. */
   flags: u32;
@@ -2499,10 +2502,11 @@ export class EndpointState {
   answered: u64;
   /** Packets of a physical server that left by the uplink as they were (P23). */
   unchanged: u64;
+  /** Packets for a VM that has left, sent after it to its new host (P7.6). */
+  followed: u64;
   private padding0: u64;
   private padding1: u64;
   private padding2: u64;
-  private padding3: u64;
   @inline static at(address: usize): EndpointState { return changetype<EndpointState>(address); }
 }
 export const ENDPOINT_STATE_BYTES: u32 = 128;
@@ -2521,6 +2525,7 @@ if (offsetof<EndpointState>('eastWest') != 64) ERROR('EndpointState.eastWest has
 if (offsetof<EndpointState>('stateless') != 72) ERROR('EndpointState.stateless has moved');
 if (offsetof<EndpointState>('answered') != 80) ERROR('EndpointState.answered has moved');
 if (offsetof<EndpointState>('unchanged') != 88) ERROR('EndpointState.unchanged has moved');
+if (offsetof<EndpointState>('followed') != 96) ERROR('EndpointState.followed has moved');
 if (offsetof<EndpointState>() != 128) ERROR('EndpointState has another size');
 
 /** Return memory: which outer source last carried (net, VM, port, peer, port, protocol). */

@@ -17,6 +17,7 @@ export const endpointKindEnum = enumeration(
     Physical: [8, '(address) is this machine itself as a target (P23).'],
     LocalVip: [9, '(address) is a VIP that this proxy terminates (P20).'],
     Underlay: [10, '(address) is an underlay address of this machine: tunnels end here.'],
+    Left: [11, '(net, address) was a VM here; link says until when. What arrives follows it (P7.6).'],
   },
 );
 export const EndpointKind = valuesOf(endpointKindEnum);
@@ -37,6 +38,8 @@ export const endpointLimits = {
   RETURN_WAYS: 8,
   /** Longer than the idle time of any director, or the memory would forget a flow that the director still has (P7). */
   RETURN_IDLE_MS: 900_000,
+  /** What still arrives for a VM that has left follows it for so long (P7.6). */
+  LEFT_MS: 60_000,
   /** The rows of a bank are never fuller than this many eighths. */
   ENDPOINT_FILL_EIGHTHS: 6,
 } as const;
@@ -91,7 +94,7 @@ export const EndpointRow = record(
     kind: ['u8', 'EndpointKind.'],
     mac: ['bytes6', 'Vm: link address.'],
     device: ['u16', 'Vm: index of its port.'],
-    link: ['u32', 'Source: the VPC id that it names.'],
+    link: ['u32', 'Source: the VPC id that it names. Left: ms of the clock.'],
     flags: ['u32', 'EndpointFlag bits.'],
   },
 );
@@ -116,6 +119,7 @@ export const EndpointState = record(
     stateless: ['u64', 'Packets to E.'],
     answered: ['u64', 'ARP and neighbour questions answered.'],
     unchanged: ['u64', 'Packets of a physical server that left by the uplink as they were (P23).'],
+    followed: ['u64', 'Packets for a VM that has left, sent after it to its new host (P7.6).'],
   },
 );
 

@@ -28,7 +28,7 @@ export interface EndpointEntry {
   /** Vm: link address and index of the port. */
   readonly mac?: Uint8Array;
   readonly device?: number;
-  /** Source: the VPC id that the address names. */
+  /** Source: the VPC id that the address names. Left: when the VM left, in ms of the clock. */
   readonly link?: number;
   /** EndpointFlag bits. */
   readonly flags?: number;

@@ -13,6 +13,7 @@ import {
 import { EndpointState, WorkerState } from '@openclb/core-wasm/layout';
 import { type EndpointImage } from '@openclb/model';
 import { type EndpointPlaces, endpointTables } from './endpoint-image.ts';
+import { createLeftVms } from './endpoint-left.ts';
 import { type PortInfo } from './worker-messages.ts';
 
 export interface EndpointTablesOptions {
@@ -61,6 +62,7 @@ export async function createEndpointTables(options: EndpointTablesOptions): Prom
   const core = await Core.open({ memory, plan, worker: 0, artefact: 'shared' });
   const writer = new EndpointWriter(plan, memory);
   const hops = new NextHopTable(plan, memory);
+  const left = createLeftVms();
 
   const pulse = new Int32Array(memory.buffer, plan.workers[0]!.state + WorkerState.at.heartbeat, 1);
 
@@ -84,7 +86,8 @@ export async function createEndpointTables(options: EndpointTablesOptions): Prom
     },
     async write(image, places) {
       await bankIsFree();
-      writer.write(endpointTables(image, places));
+      const tables = endpointTables(image, places);
+      writer.write({ ...tables, entries: [...tables.entries, ...left.update(image)] });
     },
     forget() {
       const { endpoint, endpointBytes } = plan.workers[0]!;

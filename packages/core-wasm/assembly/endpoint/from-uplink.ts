@@ -18,6 +18,7 @@ import { find, isKnown, isNone } from './bank';
 import { deliverInside, deliverToVm } from './deliver';
 import { mergeEcn } from './ecn';
 import { mtuOf } from './emit';
+import { follow } from './follow';
 import { parse, parseLink } from './parse';
 import { remember } from './return-memory';
 import { clampSyn, overheadOf } from './tunnel';
@@ -127,7 +128,10 @@ function deliverInner(packet: PacketRecord, isDirector: bool): bool {
   // A reply to this proxy (P21): the address names the VPC, so the key must name the same.
   const source = find(EndpointKind.Source, 0, packet.destination, 0, 0);
   if (!isNone(source) && source.link == packet.net) return deliverInside(packet);
-  return drop(packet, isNone(source) ? Reason.UnknownVm : Reason.UnknownNet);
+  if (!isNone(source)) return drop(packet, Reason.UnknownNet);
+  // The new host trusts by the outer source, which stays: what it would refuse is refused here.
+  if (!isDirector && !isFromItsHost(packet)) return drop(packet, Reason.SourceElsewhere);
+  return follow(packet);
 }
 
 /** Key 0 and IPIP: VIPs that this proxy terminates (P20), or this physical server itself (P23). Only directors send those. */

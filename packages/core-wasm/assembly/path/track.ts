@@ -46,14 +46,18 @@ export function trackInbound(packet: PacketRecord): bool {
   return true;
 }
 
-/** Ends a flow that this packet must not join: a new connection on old ports, or a target that is gone. */
+/**
+ * Ends a flow that this packet must not join: a new connection on old ports, a target that is gone, or one that died before it ever
+ * answered, where nothing is lost by another choice.
+ */
 function isOver(packet: PacketRecord, entry: FlowEntry): bool {
   const isTcp = hasHandshake(packet.protocol);
-  const isFresh = isTcp && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN && isClosing(entry);
-  const target = targetAt(entry.target);
-  const isGone = (target.flags & <u8>RowFlag.Tombstone) != 0;
-  const isDead = !isTcp && load<u8>(health + <usize>entry.target) == <u8>Health.Dead;
-  if (!isFresh && !isGone && !isDead) return false;
+  const isSyn = isTcp && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN;
+  const isGone = (targetAt(entry.target).flags & <u8>RowFlag.Tombstone) != 0;
+  const isDead = load<u8>(health + <usize>entry.target) == <u8>Health.Dead;
+  const isUnanswered = entry.state == <u8>FlowState.SynSeen && (isGone || isDead);
+  const isFresh = isSyn && (isClosing(entry) || isUnanswered);
+  if (!isFresh && !isGone && (isTcp || !isDead)) return false;
   if (isGone && isTcp && !isFresh) {
     const policy: u32 = listenerAt(entry.listener).onRemove;
     if (policy == OnRemove.Run) return false;
