@@ -28,7 +28,7 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
  */
 export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number, end: number): number {
   note(exchange, head);
-  const refused = admit(exchange, head);
+  const refused = admit(exchange, head) ?? placed(exchange, head);
   if (refused !== null) {
     giveUp(exchange, refused);
     return -1;
@@ -92,6 +92,14 @@ function noteConnectionFields(exchange: Exchange, head: Head): void {
   }
   exchange.expectsContinue = head.expectAt >= 0 && !exchange.requestBody.isDone;
   exchange.readsTrailers = head.teAt >= 0 && /(?:^|,)\s*trailers\s*(?:,|$)/i.test(head.value(head.teAt));
+}
+
+/** A client that shares one TLS connection between hosts must not reach one that asks for another certificate (RFC 9110 15.5.20). */
+function placed(exchange: Exchange, head: Head): FailureCode | null {
+  const { secure } = exchange.downstream;
+  if (secure === null || secure.serverName === '') return null;
+  const host = exchange.host !== '' || head.hostAt < 0 ? exchange.host : head.value(head.hostAt);
+  return host !== '' && secure.isMisdirected(host) ? 'misdirected' : null;
 }
 
 async function beginFiltered(exchange: Exchange): Promise<void> {

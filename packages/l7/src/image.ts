@@ -1,5 +1,5 @@
 // ProxyImage → compiled routes, swapped whole (walk 3 of design.md). Targets that do not change keep pool, health and counters.
-import { checkImage, type ProxyImage, type Scheduler } from '@openclb/model';
+import { checkImage, type ProxyImage, type Scheduler, type TlsPolicy } from '@openclb/model';
 import {
   type CompiledListenerPolicy,
   compileListenerPolicy,
@@ -32,6 +32,9 @@ export interface CompiledListener {
   readonly port: number;
   readonly protocol: ProxyImage['listeners'][number]['protocol'];
   readonly certificates: readonly string[];
+  readonly tls: TlsPolicy | null;
+  /** Offered by ALPN, and taken from clients that know it. */
+  readonly http2: boolean;
   readonly routes: RouteTable<CompiledRule>;
   /** Of a relay listener. */
   readonly group: Group | null;
@@ -116,6 +119,8 @@ export function compileImage(
       port: row.port,
       protocol: row.protocol,
       certificates: row.certificates,
+      tls: row.tls ?? null,
+      http2: row.http2 ?? true,
       ...routesOf(row, groupOf, before.get(row.id) ?? null),
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',

@@ -11,6 +11,12 @@ export interface Limits {
   readonly bodyBytesMax: number;
   /** Requests on one client connection; the last one is answered with `Connection: close`. */
   readonly requestsPerConnectionMax: number;
+  /** Streams at once of one HTTP/2 connection. */
+  readonly h2StreamsMax: number;
+  /** Bytes of a request body that a client may send before a target has taken them; per HTTP/2 stream. */
+  readonly h2WindowBytes: number;
+  /** Unanswered streams that an HTTP/2 client may cut off in a burst; more ends its connection (CVE-2023-44487). */
+  readonly h2ResetsMax: number;
   /** Pipelined bytes kept while an earlier request is being answered. */
   readonly pipelinedBytesMax: number;
   /** Client connections of one listening socket. */
@@ -50,6 +56,9 @@ export const DEFAULT_LIMITS: Limits = {
   responseHeadBytesMax: 64 * 1024,
   bodyBytesMax: 60 * 1024 * 1024,
   requestsPerConnectionMax: 10_000,
+  h2StreamsMax: 128,
+  h2WindowBytes: 64 * 1024 - 1,
+  h2ResetsMax: 200,
   pipelinedBytesMax: 64 * 1024,
   connectionsMax: 100_000,
   idlePerTargetMax: 256,

@@ -4,6 +4,7 @@ import type net from 'node:net';
 import type { L7Filter, ProxyImage, Scheduler } from '@openclb/model';
 import { Http1Downstream } from './codec/downstream.ts';
 import { Head } from './codec/h1.ts';
+import { H2Session } from './codec/h2/session.ts';
 import { countFailure, type Counters, createCounters } from './counters.ts';
 import { upstreamEvents } from './exchange.ts';
 import { explain, type Explanation, type ExplainRequest } from './explain.ts';
@@ -13,7 +14,7 @@ import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { type BindMode, ListeningSockets } from './listener.ts';
 import type { Accepted } from './phase/accept.ts';
 import { failureResponse } from './phase/fail.ts';
-import { identify, type TlsProvider } from './phase/identify.ts';
+import { HandshakeRefused, identify, type SecureIdentity, type TlsProvider } from './phase/identify.ts';
 import type { AccessRecord } from './phase/log.ts';
 import { PassiveChecks } from './passive.ts';
 import { ReadyServer } from './ready.ts';
@@ -24,6 +25,7 @@ import { UdpRelays } from './relay/udp.ts';
 import { imageOf, type SimpleConfig } from './simple.ts';
 import type { ProxyContext } from './state.ts';
 import { type CertificateLookup, NodeTls } from './tls.ts';
+import { TicketKeys } from './tls/secrets.ts';
 import { UpstreamPool } from './upstream.ts';
 import { Wheel } from './wheel.ts';
 
@@ -36,6 +38,10 @@ export interface ProxyOptions {
   /** Seals stickiness cookies; proxies of one cluster share it. Absent: a random one, and a restart binds clients anew. */
   readonly stickinessKey?: string | Uint8Array;
   readonly certificates?: CertificateLookup;
+  /** 32 bytes or more that every worker and node of a cluster shares, so that TLS sessions resume on any of them; else random. */
+  readonly ticketSecret?: Uint8Array;
+  /** How long one ticket key lasts; 12 hours when absent. */
+  readonly ticketPeriodMs?: number;
   /** Further TLS providers, asked before node:tls. */
   readonly tlsProviders?: readonly TlsProvider[];
   readonly filters?: readonly L7Filter[];
@@ -115,7 +121,9 @@ class ProxyProcess implements Proxy {
       pool: new UpstreamPool(limits, this.#wheel, upstreamEvents),
       filters: options.filters ?? [],
       accessLog: options.accessLog ?? null,
-      stickyKey: createHash('sha256').update(options.stickinessKey ?? randomBytes(32)).digest(),
+      stickyKey: createHash('sha256')
+        .update(options.stickinessKey ?? randomBytes(32))
+        .digest(),
       onTargetFailure: (target) => this.#passive.failed(target),
       onFilterError: (filter, error) => options.onError?.(filter, error),
     };
@@ -125,7 +133,8 @@ class ProxyProcess implements Proxy {
       proxyProtocol: options.proxyProtocol ?? 'off',
       count: (code) => countFailure(counters, code),
     };
-    this.#tls = new NodeTls(options.certificates ?? (() => undefined), limits.handshakeTimeoutMs);
+    const tickets = new TicketKeys(options.ticketSecret, options.ticketPeriodMs);
+    this.#tls = new NodeTls(options.certificates ?? (() => undefined), limits.handshakeTimeoutMs, tickets);
     this.#health = new HealthChecks((health) => options.onHealth?.(health));
     this.#passive = new PassiveChecks(limits, () => this.#image);
     this.#ready = new ReadyServer(options.readyHost, () => !this.#context.isDraining);
@@ -170,7 +179,7 @@ class ProxyProcess implements Proxy {
     const listener = accepted.binding.listener!;
     switch (listener.protocol) {
       case 'http':
-        this.#serveHttp(socket, accepted, 'http');
+        this.#serveHttp(socket, accepted, null);
         return;
       case 'tcp':
         this.#serveTcp(socket, accepted);
@@ -180,10 +189,21 @@ class ProxyProcess implements Proxy {
     }
   }
 
-  #serveHttp(socket: net.Socket, accepted: Accepted, scheme: 'http' | 'https'): void {
+  #serveHttp(socket: net.Socket, accepted: Accepted, secure: SecureIdentity | null): void {
     const entry: Closable = { drain: () => downstream.drain(), destroy: () => socket.destroy() };
-    const downstream = new Http1Downstream(this.#context, socket, accepted, scheme, () => this.#forget(entry));
+    const onHttp2 = (first: Buffer): void => {
+      socket.pause();
+      socket.unshift(first);
+      this.#serveHttp2(socket, accepted, secure);
+    };
+    const onClosed = (): void => this.#forget(entry);
+    const downstream = new Http1Downstream(this.#context, socket, accepted, secure, onClosed, onHttp2);
     this.#connections.add(entry);
+  }
+
+  #serveHttp2(socket: net.Socket, accepted: Accepted, secure: SecureIdentity | null): void {
+    const session = new H2Session(this.#context, socket, accepted, secure, () => this.#forget(session));
+    this.#connections.add(session);
   }
 
   #serveTcp(socket: net.Socket, accepted: Accepted): void {
@@ -210,9 +230,10 @@ class ProxyProcess implements Proxy {
         socket.resume();
         setTimeout(() => socket.destroy(), 1000).unref();
       } else if (listener.protocol === 'tcp-ssl') this.#serveTcp(identity.socket, accepted);
-      else this.#serveHttp(identity.socket, accepted, 'https');
-    } catch {
-      countFailure(this.#context.counters, 'handshake-failed');
+      else if (identity.alpn === 'h2') this.#serveHttp2(identity.socket, accepted, identity);
+      else this.#serveHttp(identity.socket, accepted, identity);
+    } catch (error) {
+      countFailure(this.#context.counters, error instanceof HandshakeRefused ? error.reason : 'handshake-failed');
       socket.destroy();
     } finally {
       this.#forget(entry);
@@ -264,6 +285,7 @@ class ProxyProcess implements Proxy {
       this.#context.pool.retire(target);
       for (const connection of target.open) this.#context.pool.discard(connection);
     }
+    this.#tls.close();
     this.#ready.close();
     this.#wheel.close();
   }

@@ -6,6 +6,7 @@ import type { Head } from './codec/h1.ts';
 import type { Counters } from './counters.ts';
 import type { CompiledListener, CompiledRule } from './image.ts';
 import type { Limits } from './limits.ts';
+import type { SecureIdentity } from './phase/identify.ts';
 import type { AccessRecord } from './phase/log.ts';
 import type { OwnAnswer } from './policy/compile.ts';
 import type { Encoder } from './policy/compress.ts';
@@ -39,6 +40,8 @@ export interface Downstream {
   readonly vip: string;
   readonly vport: number;
   readonly scheme: 'http' | 'https';
+  /** What TLS said about the client; null where it speaks in plain. */
+  readonly secure: SecureIdentity | null;
   /** `X-Real-IP`, `X-Client-Proto` and `X-Forwarded-Proto` lines of this client. */
   readonly identityFields: string;
   /** The same with X-Forwarded-For and the empty line: how nearly every request ends. */

@@ -1,73 +1,110 @@
-// TLS by node:tls behind the provider interface of `identify`: one context per certificate, chosen by SNI among the listener's.
-import { X509Certificate } from 'node:crypto';
+// TLS by node:tls behind the provider interface of `identify`: versions, ciphers and client certificates by the listener's policy,
+// certificates by SNI. What it refuses has a reason that is counted.
 import type net from 'node:net';
-import tls from 'node:tls';
+import type { TLSSocket } from 'node:tls';
 import { type CompiledImage, type CompiledListener, ImageRefused, type Prepared } from './image.ts';
-import type { SecureIdentity, TlsProvider } from './phase/identify.ts';
+import { HandshakeRefused, type SecureIdentity, type TlsProvider } from './phase/identify.ts';
+import { normalHost } from './routes.ts';
+import { type CertificatePair, keyOf, load, type Loaded } from './tls/certificates.ts';
+import { clientFields } from './tls/client.ts';
+import { buildListener, type ListenerTls } from './tls/context.ts';
+import { readServerName } from './tls/hello.ts';
+import type { TicketKeys } from './tls/secrets.ts';
 
-export interface CertificatePair {
-  /** PEM, the leaf first. */
-  readonly certificate: string;
-  /** PEM. */
-  readonly privateKey: string;
-}
+export type { CertificatePair } from './tls/certificates.ts';
 
 /** Secrets come beside the image, never in it (B11). */
 export type CertificateLookup = (id: string) => CertificatePair | undefined | Promise<CertificatePair | undefined>;
 
-interface SniTable {
-  readonly byName: ReadonlyMap<string, tls.SecureContext>;
-  readonly fallback: tls.SecureContext;
-}
-
 const HANDSHAKE_RECORD = 0x16;
 const TLS_MAJOR = 3;
+
+/** OpenSSL's words → reasons that are counted. */
+const REASONS: readonly (readonly [RegExp, string])[] = [
+  [/UNSUPPORTED_PROTOCOL|VERSION_TOO_LOW|WRONG_VERSION|PROTOCOL_VERSION|INAPPROPRIATE_FALLBACK/, 'tls-version'],
+  [/NO_SHARED_CIPHER|NO_CIPHERS/, 'tls-cipher'],
+  [/NO_APPLICATION_PROTOCOL/, 'tls-alpn'],
+  [/PEER_DID_NOT_RETURN_A_CERTIFICATE/, 'tls-client-certificate-missing'],
+  [/CERT|SELF_SIGNED|UNABLE_TO|INVALID_CA|PATH_LENGTH/, 'tls-client-certificate-refused'],
+];
+
+interface Waiting {
+  readonly resolve: (socket: TLSSocket) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Row extends ListenerTls {
+  readonly listener: CompiledListener;
+  readonly certificates: readonly Loaded[];
+  /** Handshakes under way by the connection's four numbers. */
+  readonly waiting: Map<string, Waiting>;
+}
 
 export class NodeTls implements TlsProvider {
   readonly name = 'node:tls';
   readonly #lookup: CertificateLookup;
   readonly #handshakeTimeoutMs: number;
+  readonly #tickets: TicketKeys;
   /** By listener id. */
-  #tables: ReadonlyMap<string, SniTable> = new Map();
+  #rows: ReadonlyMap<string, Row> = new Map();
 
-  constructor(lookup: CertificateLookup, handshakeTimeoutMs: number) {
+  constructor(lookup: CertificateLookup, handshakeTimeoutMs: number, tickets: TicketKeys) {
     this.#lookup = lookup;
     this.#handshakeTimeoutMs = handshakeTimeoutMs;
+    this.#tickets = tickets;
+    tickets.start(() => this.#rotate());
+  }
+
+  close(): void {
+    this.#tickets.stop();
   }
 
   /** Builds the contexts of an image. */
   async prepare(image: CompiledImage): Promise<Prepared> {
-    const tables = new Map<string, SniTable>();
-    const contexts = new Map<string, { names: readonly string[]; context: tls.SecureContext }>();
+    const rows = new Map<string, Row>();
+    const loaded = new Map<string, Loaded>();
+    const keys = this.#tickets.at(Date.now());
     for (const listener of image.listeners) {
       if (listener.protocol !== 'https' && listener.protocol !== 'tcp-ssl') continue;
-      const byName = new Map<string, tls.SecureContext>();
-      let fallback: tls.SecureContext | null = null;
+      const certificates: Loaded[] = [];
       for (const id of listener.certificates) {
-        let row = contexts.get(id);
-        if (row === undefined) {
-          row = await this.#load(id, listener);
-          contexts.set(id, row);
+        let certificate = loaded.get(id);
+        if (certificate === undefined) {
+          certificate = await this.#load(id, listener);
+          loaded.set(id, certificate);
         }
-        fallback ??= row.context;
-        for (const name of row.names) if (!byName.has(name)) byName.set(name, row.context);
+        certificates.push(certificate);
       }
-      if (fallback === null) throw new ImageRefused(`listener ${listener.name} speaks TLS but has no certificate`);
-      tables.set(listener.id, { byName, fallback });
+      if (certificates.length === 0)
+        throw new ImageRefused(`listener ${listener.name} speaks TLS but has no certificate`);
+      rows.set(listener.id, this.#row(listener, certificates, keys));
     }
-    return { commit: () => void (this.#tables = tables), abort: () => {} };
+    return { commit: () => void (this.#rows = rows), abort: () => {} };
   }
 
-  async #load(
-    id: string,
-    listener: CompiledListener,
-  ): Promise<{ names: readonly string[]; context: tls.SecureContext }> {
+  /** New ticket keys for the handshakes to come. */
+  #rotate(): void {
+    const keys = this.#tickets.at(Date.now());
+    const rows = new Map<string, Row>();
+    for (const [id, { listener, certificates }] of this.#rows) rows.set(id, this.#row(listener, certificates, keys));
+    this.#rows = rows;
+  }
+
+  #row(listener: CompiledListener, certificates: readonly Loaded[], keys: Buffer): Row {
+    const row: Row = { ...buildListener(listener, certificates, keys), listener, certificates, waiting: new Map() };
+    for (const server of row.servers) {
+      server.on('secureConnection', (socket) => row.waiting.get(connectionKey(socket))?.resolve(socket));
+      server.on('tlsClientError', (error, socket) => row.waiting.get(connectionKey(socket))?.reject(error));
+    }
+    return row;
+  }
+
+  async #load(id: string, listener: CompiledListener): Promise<Loaded> {
     const pair = await this.#lookup(id);
     if (pair === undefined)
       throw new ImageRefused(`listener ${listener.name} names certificate ${id}, which is not here`);
     try {
-      const context = tls.createSecureContext({ cert: pair.certificate, key: pair.privateKey, minVersion: 'TLSv1.2' });
-      return { names: namesOf(new X509Certificate(pair.certificate)), context };
+      return load(id, pair);
     } catch (error) {
       throw new ImageRefused(`certificate ${id} cannot be used: ${(error as Error).message}`);
     }
@@ -77,51 +114,55 @@ export class NodeTls implements TlsProvider {
     return first[0] === HANDSHAKE_RECORD && first[1] === TLS_MAJOR;
   }
 
-  accept(socket: net.Socket, listener: CompiledListener): Promise<SecureIdentity> {
-    const { promise, resolve, reject } = Promise.withResolvers<SecureIdentity>();
-    const table = this.#tables.get(listener.id);
-    if (table === undefined) {
-      reject(new Error(`listener ${listener.name} has no certificates`));
-      return promise;
-    }
-    const secure = new tls.TLSSocket(socket, {
-      isServer: true,
-      secureContext: table.fallback,
-      ALPNProtocols: ['http/1.1'],
-      SNICallback: (name, answer) => answer(null, contextFor(table, name)),
-    });
-    const timer = setTimeout(() => secure.destroy(new Error('handshake timed out')), this.#handshakeTimeoutMs);
-    const onFailed = (error?: Error | boolean): void => {
-      clearTimeout(timer);
-      reject(error instanceof Error ? error : new Error('gone during the handshake'));
-      socket.destroy();
+  async accept(socket: net.Socket, listener: CompiledListener): Promise<SecureIdentity> {
+    const row = this.#rows.get(listener.id);
+    if (row === undefined) throw new Error(`listener ${listener.name} has no certificates`);
+    const { secure, serverName } = await this.#handshake(socket, row);
+    const told = clientFields(secure, row.policy);
+    return {
+      socket: secure,
+      serverName,
+      alpn: secure.alpnProtocol || '',
+      clientFields: told,
+      isMisdirected: (host) => isMisdirected(row, serverName, host),
     };
-    secure.on('error', onFailed);
-    secure.once('close', onFailed);
-    secure.once('secure', () => {
+  }
+
+  async #handshake(socket: net.Socket, row: Row): Promise<{ secure: TLSSocket; serverName: string }> {
+    const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
+    const key = connectionKey(socket);
+    const timer = setTimeout(() => reject(new HandshakeRefused('handshake-failed')), this.#handshakeTimeoutMs);
+    const onClose = (): void => reject(new HandshakeRefused('handshake-failed'));
+    row.waiting.set(key, { resolve, reject: (error) => reject(new HandshakeRefused(reasonOf(error))) });
+    socket.once('close', onClose);
+    try {
+      const serverName = await Promise.race([readServerName(socket), promise.then(() => '')]);
+      row.serverFor(serverName).emit('connection', socket);
+      // From here on OpenSSL has one context and no say in names.
+      return { secure: await promise, serverName };
+    } finally {
       clearTimeout(timer);
-      secure.off('error', onFailed);
-      secure.off('close', onFailed);
-      const name = (secure as { servername?: string | false }).servername;
-      resolve({ socket: secure, serverName: typeof name === 'string' ? name : '', alpn: secure.alpnProtocol || '' });
-    });
-    return promise;
+      socket.off('close', onClose);
+      row.waiting.delete(key);
+    }
   }
 }
 
-function contextFor(table: SniTable, serverName: string): tls.SecureContext {
-  const name = serverName.toLowerCase();
-  const exact = table.byName.get(name);
-  if (exact !== undefined) return exact;
-  const dot = name.indexOf('.');
-  return (dot > 0 ? table.byName.get(`*${name.slice(dot)}`) : undefined) ?? table.fallback;
+/** Both addresses and both ports: no other connection has them at the same time. */
+function connectionKey(socket: net.Socket): string {
+  return `${socket.remoteAddress} ${socket.remotePort} ${socket.localAddress} ${socket.localPort}`;
 }
 
-/** DNS names of a certificate, lower case. */
-function namesOf(certificate: X509Certificate): string[] {
-  const names = certificate.subjectAltName ?? '';
-  return names
-    .split(', ')
-    .filter((part) => part.startsWith('DNS:'))
-    .map((part) => part.slice(4).toLowerCase());
+function reasonOf(error: NodeJS.ErrnoException): string {
+  const text = error.code ?? error.message;
+  return REASONS.find(([pattern]) => pattern.test(text))?.[1] ?? 'handshake-failed';
+}
+
+/** A client that named no server, or a host without a certificate of its own, is where it belongs. */
+function isMisdirected({ names }: Row, serverName: string, host: string): boolean {
+  if (serverName === '') return false;
+  const name = normalHost(host);
+  if (name === serverName.toLowerCase()) return false;
+  const wanted = names.find(name);
+  return wanted !== null && keyOf(wanted) !== keyOf(names.find(serverName) ?? names.fallback);
 }

@@ -67,7 +67,7 @@ const REFUSED: readonly (readonly [name: string, bytes: string, status: number])
   ['version 1.2', 'GET / HTTP/1.2\r\nHost: a.test\r\n\r\n', 505],
   ['version in lower case', 'GET / http/1.1\r\nHost: a.test\r\n\r\n', 400],
   ['another protocol', 'GET / HTCPCP/1.1\r\nHost: a.test\r\n\r\n', 400],
-  ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 505],
+  ['what only begins like HTTP/2', 'PRI * HTTP/2.0\r\nHost: a\r\n\r\n', 505],
   ['an unknown expectation', post('Expect: tea\r\nContent-Length: 1\r\n', 'x'), 417],
   ['a head of 40 KiB', `GET / HTTP/1.1\r\nHost: a.test\r\nX-A: ${'x'.repeat(40 * 1024)}\r\n\r\n`, 431],
   ['a Connection that names 40 fields', post(`Connection: ${'x, '.repeat(40)}y\r\n`), 431],

@@ -3,6 +3,7 @@
 // A node refuses an image with a field that it does not know (B14), so every object here is closed.
 import { type Static, Type } from 'typebox';
 import { ListenerPolicy, RulePolicy } from './rule-policy.ts';
+import { TlsPolicy } from './tls-policy.ts';
 
 const closed = { additionalProperties: false } as const;
 
@@ -240,6 +241,9 @@ export const ProxyListenerRow = Type.Object(
     protocol: Type.Enum(['http', 'https', 'tcp-ssl', 'tcp', 'udp']),
     /** Certificate ids, most specific first; secrets come beside the image, never in it (B11). */
     certificates: Type.Array(Type.String()),
+    tls: Type.Optional(TlsPolicy),
+    /** HTTP/2 for clients that want it; true when absent. */
+    http2: Type.Optional(Type.Boolean()),
     rules: Type.Array(RuleRow),
     policy: Type.Optional(ListenerPolicy),
     /** The group of a relay listener, which has no rules. */

@@ -13,6 +13,7 @@ export * from './instance.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './listener.ts';
+export * from './tls-policy.ts';
 export * from './load-balancer.ts';
 export * from './node.ts';
 export * from './plugin.ts';

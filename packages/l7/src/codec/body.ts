@@ -41,7 +41,8 @@ const FORBIDDEN_TRAILERS = (
   'host connection upgrade te trailer expect keep-alive authorization ' +
   'proxy-authorization proxy-connection cookie set-cookie content-encoding range content-type ' +
   'content-range cache-control max-forwards pragma date expires location age x-real-ip x-forwarded-for ' +
-  'x-forwarded-proto x-client-proto proxy-authenticate www-authenticate'
+  'x-forwarded-proto x-client-proto proxy-authenticate www-authenticate x-client-verify x-client-cert-subject ' +
+  'x-client-cert-issuer x-client-cert-serial x-client-cert-fingerprint'
 )
   .split(' ')
   .map((name) => Buffer.from(name));
@@ -62,6 +63,8 @@ export class Body {
   /** Numbers in `pieces` that count; setting an array's length costs more than the rest of `consume`. */
   used = 0;
   tail = '';
+  /** Kept trailer lines of a chunked body that is done. */
+  trailers = '';
   #state: number = State.SizeFirst;
   #digits = 0;
   #overhead = 0;
@@ -79,7 +82,10 @@ export class Body {
     this.#state = State.SizeFirst;
     this.#digits = 0;
     this.#overhead = 0;
-    if (framing === Framing.Chunked) this.#trailers = '';
+    if (framing === Framing.Chunked) {
+      this.#trailers = '';
+      this.trailers = '';
+    }
   }
 
   clear(): void {
@@ -232,6 +238,7 @@ export class Body {
         if (byte !== LF) return false;
         this.isDone = true;
         if (!this.isDecoding) this.tail = `${this.#trailers}\r\n`;
+        this.trailers = this.#trailers;
         this.#trailers = '';
         return true;
     }

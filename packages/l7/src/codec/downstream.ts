@@ -6,6 +6,7 @@ import { begin, clientClosed, clientDrained, clientEnded, giveUp, requestBytes }
 import type { CompiledListener } from '../image.ts';
 import { HALF_CLOSE_MS } from '../limits.ts';
 import { type Accepted, identityFields } from '../phase/accept.ts';
+import type { SecureIdentity } from '../phase/identify.ts';
 import { failureOf } from '../phase/admit.ts';
 import { type FailureCode, failureResponse } from '../phase/fail.ts';
 import { countFailure } from '../counters.ts';
@@ -14,7 +15,8 @@ import { tunnelUp } from '../tunnel.ts';
 import type { Timed } from '../wheel.ts';
 import { cut, isStopped } from '../sockets.ts';
 import { CR, LF } from './bytes.ts';
-import { checkRequest, INCOMPLETE, parseRequest } from './h1.ts';
+import { PREFACE } from './h2/preface.ts';
+import { Bad, checkRequest, INCOMPLETE, parseRequest } from './h1.ts';
 
 const State = { Head: 0, Busy: 1, Tunnel: 2, Linger: 3, Closed: 4 } as const;
 
@@ -46,24 +48,29 @@ export class Http1Downstream implements Downstream, Timed {
   /** The end of a request head has been searched for since this wheel time. */
   #headSince = 0;
   readonly #onClosed: (downstream: Http1Downstream) => void;
+  readonly #onHttp2: (first: Buffer) => void;
+  readonly secure: SecureIdentity | null;
 
   constructor(
     proxy: ProxyContext,
     socket: net.Socket,
     accepted: Accepted,
-    scheme: 'http' | 'https',
+    secure: SecureIdentity | null,
     onClosed: (downstream: Http1Downstream) => void,
+    onHttp2: (first: Buffer) => void,
   ) {
     this.#proxy = proxy;
     this.#socket = socket;
     this.#accepted = accepted;
     this.#onClosed = onClosed;
-    this.scheme = scheme;
+    this.#onHttp2 = onHttp2;
+    this.secure = secure;
+    this.scheme = secure === null ? 'http' : 'https';
     this.clientAddress = accepted.clientAddress;
     this.clientPort = accepted.clientPort;
     this.vip = accepted.vip;
     this.vport = accepted.vport;
-    this.identityFields = identityFields(accepted.clientAddress, scheme);
+    this.identityFields = identityFields(accepted.clientAddress, this.scheme) + (secure?.clientFields ?? '');
     this.identityTail = `${this.identityFields}X-Forwarded-For: ${accepted.clientAddress}\r\n\r\n`;
     this.#exchange = new Exchange(proxy, this);
     proxy.wheel.set(this, proxy.limits.headTimeoutMs);
@@ -149,6 +156,9 @@ export class Http1Downstream implements Downstream, Timed {
     }
     this.#searched = 0;
     this.#headSince = 0;
+    if (next === Bad.VersionUnsupported && this.#requests === 0 && this.listener?.http2 === true && isPreface(bytes)) {
+      return this.#becomeHttp2(bytes);
+    }
     if (next < 0) return this.#refuse(failureOf(next));
     if (next - at > limits.headBytesMax) return this.#refuse('head-too-large');
     const bad = checkRequest(requestHead);
@@ -194,6 +204,14 @@ export class Http1Downstream implements Downstream, Timed {
 
   #limitInput(): void {
     if (this.#input !== null && this.#input.length >= this.#proxy.limits.pipelinedBytesMax) this.pause();
+  }
+
+  /** The client knows that we speak HTTP/2: the connection goes on as one, with all that came of it. */
+  #becomeHttp2(bytes: Buffer): number {
+    this.#socket.removeAllListeners('data');
+    this.#closed();
+    this.#onHttp2(bytes);
+    return INCOMPLETE;
   }
 
   /** A request that never became an exchange. */
@@ -356,4 +374,9 @@ export class Http1Downstream implements Downstream, Timed {
         this.#socket.destroy();
     }
   }
+}
+
+/** `bytes` holds its start line at least, so a comparison of what is there decides. */
+function isPreface(bytes: Buffer): boolean {
+  return PREFACE.subarray(0, bytes.length).equals(bytes.subarray(0, PREFACE.length));
 }

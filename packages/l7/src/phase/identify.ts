@@ -7,6 +7,19 @@ export interface SecureIdentity {
   readonly socket: net.Socket;
   readonly serverName: string;
   readonly alpn: string;
+  /** Header lines that tell a target who the client proved to be; empty where nobody asked it. */
+  readonly clientFields: string;
+  /** The host is served here under another certificate than the one this connection was given (RFC 9110 15.5.20). */
+  isMisdirected(host: string): boolean;
+}
+
+/** A handshake that did not come to be, with the reason that is counted. */
+export class HandshakeRefused extends Error {
+  readonly reason: string;
+  constructor(reason: string) {
+    super(reason);
+    this.reason = reason;
+  }
 }
 
 /** Terminates one kind of TLS. A second one (TLCP, GB/T 38636: record version 01 01) shares the port through the same interface. */
