@@ -45,6 +45,7 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         bind: options.bind,
         ...(options.drainMs === undefined ? {} : { limits: { drainMs: options.drainMs } }),
         certificates: certificates.find,
+        stickinessKey: `stickiness ${controller.token}`,
         filters: plugins.extensions('filter'),
         schedulers: plugins.extensions('scheduler'),
         onHealth: (health) => link?.reportHealth([reportOf(health)]),

@@ -38,6 +38,10 @@ export function explain(image: CompiledImage, request: ExplainRequest): Explanat
     ]);
   }
   why.push(`listener ${listener.name} of ${listener.loadBalancer} (${listener.protocol}) has ${vip ?? 'this port'}`);
+  if (listener.policy?.redirect != null) {
+    const { status } = listener.policy.redirect;
+    return describe(listener, null, status, [...why, 'the listener sends every request to https']);
+  }
   const match = listener.routes.find(host, target);
   if (match === BAD_PATH)
     return describe(listener, null, 400, [...why, `${target} climbs above the root or is not decodable`]);
@@ -54,6 +58,15 @@ export function explain(image: CompiledImage, request: ExplainRequest): Explanat
     ]);
   }
   why.push(`path ${target} takes rule ${rule.path}`);
+  for (const variant of rule.variants) {
+    why.push(`before it, ${variant.name} is asked whether its conditions hold`);
+  }
+  const policy = rule.policy ?? null;
+  if (policy?.respond != null || policy?.redirect != null) {
+    const status = (policy.respond ?? policy.redirect)!.status;
+    return describe(listener, rule, status, [...why, `${rule.name} answers ${status} itself`]);
+  }
+  if (policy?.sticky != null) why.push(`a client stays on its target: stickiness by ${policy.sticky.type}`);
   const { group } = rule;
   if (group.isAllDead) why.push('no target is known alive, so all are used');
   if (group.usable.length === 0)

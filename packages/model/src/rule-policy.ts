@@ -4,6 +4,26 @@ import { type Static, Type } from 'typebox';
 
 const closed = { additionalProperties: false } as const;
 
+/** Variables of texts in policies, beside the captures $1 to $9. */
+export const POLICY_VARIABLES = [
+  'scheme',
+  'host',
+  'http_host',
+  'uri',
+  'request_uri',
+  'args',
+  'request_method',
+  'remote_addr',
+  'remote_port',
+  'server_addr',
+  'server_port',
+  'vport',
+  'stgw_request_id',
+  'forwarded_for',
+  'forwarded_by',
+] as const;
+export type PolicyVariable = (typeof POLICY_VARIABLES)[number];
+
 const FieldName = Type.String({
   minLength: 1,
   maxLength: 64,

@@ -1,5 +1,6 @@
 // Edits of listeners and of the rules that live inside them.
 import {
+  checkTlsPolicy,
   ClbError,
   isProxied,
   LIMITS,
@@ -12,7 +13,7 @@ import {
 import { KEY, PREFIX } from '../desired/keys.ts';
 import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
-import { answersItself, checkListenerPolicy, checkRulePolicy, conditionOf } from './policy.ts';
+import { answersItself, checkListenerPolicy, checkRegex, checkRulePolicy, conditionOf } from './policy.ts';
 import { compact, type Edit, newId, reject, requireReference } from './context.ts';
 
 /** Rules are kept as they are; `saveRule` and `removeRule` change them. */
@@ -54,6 +55,8 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     idleSeconds: input.idleSeconds ?? idle,
     onRemove: input.onRemove ?? LISTENER_DEFAULTS.onRemove,
     certificates: input.certificates ?? [],
+    tls: input.tls,
+    http2: input.http2,
     policy: input.policy,
     rules: before?.rules ?? [],
   }) as StoredListener;
@@ -80,6 +83,11 @@ function checkCombination(input: ListenerInput): void {
   const isTls = protocol === 'HTTPS' || protocol === 'TCP_SSL';
   if (!isTls && certificates.length > 0) reject('/certificates', 'is for HTTPS and TCP_SSL listeners');
   if (isTls && certificates.length === 0) reject('/certificates', `an ${protocol} listener needs a certificate`);
+  if (input.http2 !== undefined && !isHttp) reject('/http2', 'is for HTTP and HTTPS listeners');
+  if (input.tls === undefined) return;
+  if (!isTls) reject('/tls', 'is for HTTPS and TCP_SSL listeners');
+  const problem = checkTlsPolicy(input.tls);
+  if (problem !== null) reject(`/tls/${problem.field}`, problem.reason);
 }
 
 export function saveRule(edit: Edit, listener: StoredListener, input: RuleInput, before?: StoredRule): StoredRule {
@@ -134,19 +142,11 @@ const DOMAIN = /^(?:\*\.)?(?:[a-z0-9-]+\.)*[a-z0-9-]+(?:\.\*)?$/;
 
 /** Exact name, one star at one end, an address, or a regular expression that compiles (tencent-cloud.md E3). */
 function checkDomain({ domain, path }: StoredRule): void {
-  if (domain.startsWith('~')) checkPattern('/domain', domain.slice(1));
+  if (domain.startsWith('~')) checkRegex('/domain', domain.slice(1).trim());
   else if (domain !== '' && (!DOMAIN.test(domain) || (domain.startsWith('*.') && domain.endsWith('.*')))) {
     reject('/domain', `${domain} is neither a name nor *.name, name.* or ~regex`);
   }
-  if (path.startsWith('~')) checkPattern('/path', path.replace(/^~\*? ?/, ''));
-}
-
-function checkPattern(field: string, source: string): void {
-  try {
-    void new RegExp(source, 'u');
-  } catch {
-    reject(field, `${source} is not a regular expression`);
-  }
+  if (path.startsWith('~')) checkRegex('/path', path.replace(/^~\*? ?/, ''));
 }
 
 export function removeRule(edit: Edit, listener: StoredListener, id: string): void {

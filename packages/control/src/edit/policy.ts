@@ -1,9 +1,11 @@
 // What schemas cannot say about the policy of a rule or a listener (model/rule-policy.ts).
+import { setFlagsFromString } from 'node:v8';
 import {
   canonicalJson,
   type HeaderEdit,
   type ListenerPolicy,
   type ListenerProtocol,
+  POLICY_VARIABLES,
   parseAddress,
   parseCidr,
   type RateLimit,
@@ -18,8 +20,7 @@ const PROTECTED = new Set(
     'x-real-ip x-forwarded-for x-client-proto x-forwarded-proto'
   ).split(' '),
 );
-/** A tenant's pattern must run in linear time: no back-references, no look-around. */
-const NOT_LINEAR = /\\[1-9]|\\k<|\(\?<?[=!]/;
+const VARIABLES: ReadonlySet<string> = new Set(POLICY_VARIABLES);
 
 /** The rule needs no target. */
 export function answersItself(policy: RulePolicy | undefined): boolean {
@@ -38,6 +39,8 @@ export function checkRulePolicy(policy: RulePolicy, path: string): void {
     reject('/policy/redirect', 'needs exactly one of to and rule');
   }
   if (redirect?.pattern !== undefined) checkRegex('/policy/redirect/pattern', redirect.pattern);
+  checkText('/policy/redirect/to', redirect?.to);
+  checkText('/policy/rewrite/to', rewrite?.to);
   const capturesNothing = redirect?.pattern === undefined && !path.startsWith('~');
   if (capturesNothing && /\$[1-9]/.test(redirect?.to ?? '')) {
     reject('/policy/redirect/to', 'names a capture, but neither a pattern nor the path captures any');
@@ -100,14 +103,31 @@ function checkEdits(field: string, edits: readonly HeaderEdit[] | undefined): vo
     if ((action === 'remove') !== (value === undefined)) {
       reject(`${field}/${index}/value`, action === 'remove' ? 'does not belong to remove' : `is needed by ${action}`);
     }
+    checkText(`${field}/${index}/value`, value);
   }
 }
 
-function checkRegex(field: string, source: string): void {
-  if (NOT_LINEAR.test(source)) reject(field, 'must have neither back-references nor look-around');
+/** Every variable is one that nodes know: they refuse an image with another one whole. */
+function checkText(field: string, text = ''): void {
+  for (const [whole, name = ''] of text.matchAll(/\$([a-z_]+)/g)) {
+    if (!VARIABLES.has(name)) reject(field, `${whole} is no variable`, `Known are ${POLICY_VARIABLES.join(', ')}.`);
+  }
+}
+
+const LINEAR = 'l';
+let isEnabled = false;
+
+/** By the very engine that proxies use (V8's linear one): what it refuses would make them refuse the whole image. */
+export function checkRegex(field: string, source: string): void {
+  if (!isEnabled) setFlagsFromString('--enable-experimental-regexp-engine');
+  isEnabled = true;
   try {
-    void new RegExp(source);
+    void new RegExp(source, LINEAR);
   } catch {
-    reject(field, `${source} is not a regular expression`);
+    reject(
+      field,
+      `${source} is not a regular expression that runs in linear time`,
+      'Leave out back-references, look-around, inline flags and large repetitions.',
+    );
   }
 }

@@ -1,5 +1,6 @@
 // Texts with variables ($host, $uri, $1), parsed once when an image is applied. Names are nginx's (tencent-cloud.md E4, E6).
 import { randomBytes } from 'node:crypto';
+import type { PolicyVariable } from '@openclb/model';
 import { normalHost } from '../routes.ts';
 import type { Exchange } from '../state.ts';
 
@@ -18,7 +19,7 @@ const hostOf = (exchange: Exchange): string => {
   return name === '' ? bracketed(exchange.downstream.vip) : name;
 };
 
-const VARIABLES: Readonly<Record<string, (exchange: Exchange) => string>> = {
+const VARIABLES: Readonly<Record<PolicyVariable, (exchange: Exchange) => string>> = {
   scheme: ({ downstream }) => downstream.scheme,
   host: hostOf,
   http_host: (exchange) => (exchange.host === '' ? hostOf(exchange) : exchange.host),
@@ -48,7 +49,7 @@ export class Template {
     let from = 0;
     for (const match of text.matchAll(/\$(?:([1-9])|([a-z_]+))/g)) {
       const [whole, digit, name] = match;
-      const part = digit === undefined ? VARIABLES[name!] : Number(digit);
+      const part = digit === undefined ? VARIABLES[name as PolicyVariable] : Number(digit);
       if (part === undefined) throw new RangeError(`the variable $${name} is not known`);
       if (match.index > from) parts.push(text.slice(from, match.index));
       parts.push(part);

@@ -1,0 +1,93 @@
+// Policies of rules and listeners on their way from the API to a proxy image: what is refused, what is compiled.
+import { checkImage, type ProxyImage, type RulePolicy } from '@openclb/model';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compile, resolvePools } from '../src/index.ts';
+import { emptyState, putIntoState } from '../src/desired/state.ts';
+import { sampleConfig, startTestController, type TestController } from './cluster.ts';
+
+let controller: TestController;
+
+beforeAll(async () => {
+  controller = await startTestController();
+  await controller.call('PUT', '/config', sampleConfig());
+  for (const [id, path, body] of [
+    ['lb-a', '/load-balancers', { id: 'lb-a', name: 'a', network: 'public', vips: ['203.0.113.77'] }],
+    ['lbl-h', '/listeners', { id: 'lbl-h', loadBalancer: 'lb-a', protocol: 'HTTP', port: 80 }],
+    ['lbl-p', '/listeners', { id: 'lbl-p', loadBalancer: 'lb-a', protocol: 'HTTP', port: 8080 }],
+    ['lbtg-a', '/target-groups', { id: 'lbtg-a', name: 'group-a' }],
+    ['loc-to', '/rules', { id: 'loc-to', listener: 'lbl-p', targetGroup: 'lbtg-a', domain: 'b.test', path: '/new' }],
+  ] as const) {
+    const { status, body: answer } = await controller.call('POST', path, body);
+    if (status !== 201) throw new Error(`${id}: ${answer.detail}`);
+  }
+});
+afterAll(() => controller.app.close());
+
+function proxyImage(): ProxyImage {
+  const state = emptyState();
+  for (const kind of ['vpc', 'node', 'instance', 'group', 'lb', 'listener', 'eip', 'certificate']) {
+    for (const [key, { value }] of controller.app.controller.mirror.list(`d/${kind}/`)) putIntoState(state, key, value);
+  }
+  const { images } = compile(state, new Map(), { pools: resolvePools(), readyPort: 8998 });
+  const image = images.get('px1') as ProxyImage;
+  const problem = checkImage(image);
+  if (problem !== null) throw new Error(problem);
+  return image;
+}
+
+const addRule = (policy: RulePolicy, more: object = { targetGroup: 'lbtg-a' }) =>
+  controller.call('POST', '/rules', { listener: 'lbl-h', domain: 'a.test', policy, ...more });
+
+describe('refused, with the field', () => {
+  test.each<[RulePolicy, string]>([
+    [{ redirect: {} }, '/policy/redirect'],
+    [{ redirect: { to: '/x', rule: 'loc-to' } }, '/policy/redirect'],
+    [{ redirect: { to: '/$1' } }, '/policy/redirect/to'],
+    [{ redirect: { to: '/x' }, respond: { status: 200 } }, '/policy/respond'],
+    [{ rewrite: { pattern: '(a)\\1', to: '/' } }, '/policy/rewrite/pattern'],
+    [{ rewrite: { pattern: '(', to: '/' } }, '/policy/rewrite/pattern'],
+    [{ match: { headers: [{ name: 'x', value: 'a', regex: 'b' }] } }, '/policy/match/headers/0'],
+    [{ match: { sources: ['10.0.0.1/8'] } }, '/policy/match/sources/0'],
+    [{ allow: ['nobody'] }, '/policy/allow/0'],
+    [{ rates: [{ perSecond: 1, by: 'header' }] }, '/policy/rates/0/header'],
+    [{ requestHeaders: [{ action: 'set', name: 'Host', value: 'x' }] }, '/policy/requestHeaders/0/name'],
+    [{ responseHeaders: [{ action: 'add', name: 'x' }] }, '/policy/responseHeaders/0/value'],
+    [{ responseHeaders: [{ action: 'add', name: 'x', value: 'a\r\nb' }] }, '/policy/responseHeaders/0/value'],
+    [{ requestHeaders: [{ action: 'add', name: 'x', value: '$nothing' }] }, '/policy/requestHeaders/0/value'],
+    [{ redirect: { to: '/$secret' } }, '/policy/redirect/to'],
+    [{ rewrite: { pattern: 'a{5000}', to: '/' } }, '/policy/rewrite/pattern'],
+    [{ stickiness: { type: 'rewrite' } }, '/policy/stickiness/cookie'],
+    [{ stickiness: { type: 'insert', seconds: 29 } }, '/policy/stickiness/seconds'],
+    [{ hash: { by: 'cookie' } }, '/policy/hash/name'],
+  ])('%j', async (policy, field) => {
+    const { status, body } = await addRule(policy);
+    expect(status).toBe(400);
+    expect(body.field).toBe(field);
+  });
+
+  test('a rule without a target group that answers nothing, and a redirect to a rule that does not exist', async () => {
+    expect((await addRule({}, {})).body.field).toBe('/targetGroup');
+    expect((await addRule({ redirect: { rule: 'loc-none' } }, {})).status).toBeGreaterThanOrEqual(400);
+    const listener = { loadBalancer: 'lb-a', protocol: 'TCP', port: 90, targetGroup: 'lbtg-a', policy: {} };
+    expect((await controller.call('POST', '/listeners', listener)).body.field).toBe('/policy');
+  });
+});
+
+test('rules of one place are told apart by their conditions and reach the image; a redirect to a rule becomes an address', async () => {
+  const canary = { match: { headers: [{ name: 'x-canary' }] }, stickiness: { type: 'insert' as const } };
+  expect((await addRule(canary)).status).toBe(201);
+  expect((await addRule(canary)).status).toBe(409);
+  expect((await addRule({ compression: { mode: 'compatibility' } })).status).toBe(201);
+  expect((await addRule({ redirect: { code: 301, rule: 'loc-to' } }, { path: '/a' })).status).toBe(201);
+  expect((await addRule({ redirect: { rule: 'loc-to', takeUrl: false } }, { path: '/b' })).status).toBe(201);
+  const patched = await controller.call('PATCH', '/listeners/lbl-h', { policy: { rates: [{ perSecond: 5 }] } });
+  expect(patched.status).toBe(200);
+  const row = proxyImage().listeners.find(({ name }) => name === 'lbl-h')!;
+  expect(row.policy).toEqual({ rates: [{ perSecond: 5 }] });
+  const policies = row.rules.map(({ path, group, policy }) => [path, group !== undefined, policy]);
+  expect(policies).toHaveLength(4);
+  expect(policies).toContainEqual(['/', true, canary]);
+  expect(policies).toContainEqual(['/', true, { compression: { mode: 'compatibility' } }]);
+  expect(policies).toContainEqual(['/a', false, { redirect: { code: 301, to: 'http://b.test:8080$request_uri' } }]);
+  expect(policies).toContainEqual(['/b', false, { redirect: { to: 'http://b.test:8080/new' } }]);
+});
