@@ -57,6 +57,8 @@ export const ConfigListener = Type.Object(
     idleSeconds: listener.idleSeconds,
     onRemove: listener.onRemove,
     policy: listener.policy,
+    tls: listener.tls,
+    http2: listener.http2,
     certificates: Type.Optional(
       Type.Array(Name, { maxItems: LIMITS.certificatesPerListenerMax, description: 'Ids or names of certificates' }),
     ),

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { CertificateId, closed, ListenerId, LoadBalancerId, Name, Port, Revision, TargetGroupId } from './ids.ts';
 import { LIMITS } from './limits.ts';
 import { ListenerPolicy } from './rule-policy.ts';
+import { TlsPolicy } from './tls-policy.ts';
 
 export const LISTENER_DEFAULTS = {
   translation: 'auto',
@@ -45,6 +46,9 @@ const fields = {
     uniqueItems: true,
     description: 'Certificates of an HTTPS or TCP_SSL listener',
   }),
+  http2: Type.Boolean({
+    description: 'HTTP/2 for clients of an HTTP or HTTPS listener that want it; true when absent',
+  }),
 };
 
 const optional = {
@@ -55,6 +59,8 @@ const optional = {
   idleSeconds: Type.Optional(fields.idleSeconds),
   onRemove: Type.Optional(fields.onRemove),
   certificates: Type.Optional(fields.certificates),
+  tls: Type.Optional(TlsPolicy),
+  http2: Type.Optional(fields.http2),
   policy: Type.Optional(ListenerPolicy),
 };
 
@@ -86,6 +92,8 @@ export const Listener = Type.Object(
     idleSeconds: fields.idleSeconds,
     onRemove: fields.onRemove,
     certificates: fields.certificates,
+    tls: Type.Optional(TlsPolicy),
+    http2: Type.Optional(fields.http2),
     policy: Type.Optional(ListenerPolicy),
     revision: Revision,
   },

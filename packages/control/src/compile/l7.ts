@@ -36,7 +36,9 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
   } else {
     row.rules = [...listener.rules].sort(byId).map((rule) => ruleRow(input, rule, fragment));
     if (listener.policy !== undefined) row.policy = listener.policy;
+    if (listener.http2 !== undefined) row.http2 = listener.http2;
   }
+  if (listener.tls !== undefined) row.tls = listener.tls;
   fragment.proxyListeners.push(row);
 }
 

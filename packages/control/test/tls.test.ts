@@ -1,0 +1,90 @@
+// TLS policies and HTTP/2 of listeners on their way from the API to a proxy image: what is refused, what is compiled.
+import { checkImage, type ProxyImage, type TlsPolicy } from '@openclb/model';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { compile, resolvePools } from '../src/index.ts';
+import { emptyState, putIntoState } from '../src/desired/state.ts';
+import { sampleConfig, startTestController, type TestController } from './cluster.ts';
+
+/** A self-signed certificate of a.test and its key, made for tests. */
+const certificate = `-----BEGIN CERTIFICATE-----
+MIIBizCCATKgAwIBAgIUUSCklL6VVNuGGz4QXHq7FU82SB0wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGYS50ZXN0MCAXDTI2MTEyMDExMDM1OFoYDzIxMjYxMDI3MTEw
+MzU4WjARMQ8wDQYDVQQDDAZhLnRlc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AATUyNLEcewwVw6+aNs04erWJz598O/EhaWeiNOQUubTOVevHjRO9Uek0W8+mQ5k
+2j6Ejpx3onRrnApc4DLQTYETo2YwZDAdBgNVHQ4EFgQUajvPKam1sSXC9WUqFCP2
+WE1WYnwwHwYDVR0jBBgwFoAUajvPKam1sSXC9WUqFCP2WE1WYnwwDwYDVR0TAQH/
+BAUwAwEB/zARBgNVHREECjAIggZhLnRlc3QwCgYIKoZIzj0EAwIDRwAwRAIgdqbD
+dxtF7EWMUF5TZMZ2mWieAqNGYh7+lwnqr51g2uACIBSl8Y9SdJAx64RwOK02ldlq
+/7vW2nCiM4e00kvk07fL
+-----END CERTIFICATE-----
+`;
+const privateKey = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQga2AVJ5OgSJuJoqFs
+js1ZnL5vGZ0tPreuZj8e/PerahKhRANCAATUyNLEcewwVw6+aNs04erWJz598O/E
+haWeiNOQUubTOVevHjRO9Uek0W8+mQ5k2j6Ejpx3onRrnApc4DLQTYET
+-----END PRIVATE KEY-----
+`;
+
+let controller: TestController;
+
+beforeAll(async () => {
+  controller = await startTestController();
+  await controller.call('PUT', '/config', sampleConfig());
+  for (const [path, body] of [
+    ['/load-balancers', { id: 'lb-a', name: 'a', network: 'public', vips: ['203.0.113.77'] }],
+    ['/certificates', { id: 'cert-a', name: 'a.test', certificate, privateKey }],
+  ] as const) {
+    const { status, body: answer } = await controller.call('POST', path, body);
+    if (status !== 201) throw new Error(`${path}: ${answer.detail}`);
+  }
+});
+afterAll(() => controller.app.close());
+
+const add = (port: number, more: object) =>
+  controller.call('POST', '/listeners', {
+    loadBalancer: 'lb-a',
+    protocol: 'HTTPS',
+    port,
+    certificates: ['cert-a'],
+    ...more,
+  });
+
+function proxyImage(): ProxyImage {
+  const state = emptyState();
+  for (const kind of ['vpc', 'node', 'instance', 'group', 'lb', 'listener', 'eip', 'certificate']) {
+    for (const [key, { value }] of controller.app.controller.mirror.list(`d/${kind}/`)) putIntoState(state, key, value);
+  }
+  return compile(state, new Map(), { pools: resolvePools(), readyPort: 8998 }).images.get('px1') as ProxyImage;
+}
+
+describe('the TLS policy of a listener', () => {
+  test.each<[object, string]>([
+    [{ tls: { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.2' } }, '/tls/minVersion'],
+    [{ tls: { verifyClient: 'on' } }, '/tls/clientAuthority'],
+    [{ tls: { minVersion: 'SSLv3' } }, '/tls/minVersion'],
+    [{ tls: { verifyDepth: 11 } }, '/tls/verifyDepth'],
+    [{ tls: { ciphers: 'A B' } }, '/tls/ciphers'],
+    [{ tls: {}, protocol: 'HTTP', certificates: [] }, '/tls'],
+    [{ http2: true, protocol: 'TCP_SSL' }, '/http2'],
+  ])('is refused with its field: %j', async (more, field) => {
+    const { status, body } = await add(4430, more);
+    expect([status, body.field]).toEqual([400, field]);
+  });
+
+  test('reaches the image of the proxies, and is absent where nobody set it', async () => {
+    const tls: TlsPolicy = {
+      minVersion: 'TLSv1',
+      verifyClient: 'optional',
+      clientAuthority: certificate,
+      verifyDepth: 2,
+    };
+    expect((await add(4431, { tls, http2: false })).status).toBe(201);
+    expect((await add(4432, {})).status).toBe(201);
+    const image = proxyImage();
+    expect(checkImage(image)).toBeNull();
+    const [one, two] = [4431, 4432].map((port) => image.listeners.find((listener) => listener.port === port)!);
+    expect(one).toMatchObject({ tls, http2: false });
+    expect(two).not.toHaveProperty('tls');
+    expect(two).not.toHaveProperty('http2');
+  });
+});
