@@ -1,0 +1,58 @@
+// node --conditions=@openclb/source packages/core-wasm/fuzz/main.ts --executions 50000000 --seed 1 [--walk director|endpoint] [--epoch n]
+// Runs the campaign, prints the table, keeps first inputs in the corpus with --keep. Exits with 1 at a broken invariant.
+import { parseArgs } from 'node:util';
+import type { Artefact } from '../src/index.ts';
+import { runEpoch, Tally, type EpochOptions, type First } from './campaign.ts';
+import { keepCorpus } from './corpus.ts';
+import { report, share } from './report.ts';
+
+const EPOCH = 500_000;
+const FORWARDED_MIN = 0.3;
+
+/** Which instances an epoch runs on: mostly the release, the one with traces for coverage, pairs with different guards for reads outside. */
+function roster(epoch: number): { artefacts: readonly Artefact[]; fills: readonly number[] } {
+  if (epoch % 8 === 1) return { artefacts: ['trace', 'shared'], fills: [0xa5, 0x5a] };
+  if (epoch % 8 === 5) return { artefacts: ['check'], fills: [0xa5] };
+  if (epoch % 2 === 1) return { artefacts: ['trace'], fills: [0xa5] };
+  return { artefacts: ['shared'], fills: [0xa5] };
+}
+
+const { values } = parseArgs({
+  options: {
+    executions: { type: 'string', default: '1000000' },
+    seed: { type: 'string', default: '1' },
+    walk: { type: 'string' },
+    epoch: { type: 'string' },
+    keep: { type: 'boolean', default: false },
+  },
+});
+const seed = Number(values.seed);
+const walks = (values.walk === undefined ? ['director', 'endpoint'] : [values.walk]) as EpochOptions['walk'][];
+const each = Math.ceil(Number(values.executions) / walks.length);
+let isBad = false;
+for (const walk of walks) {
+  const tally = new Tally();
+  const firsts = new Map<string, First>();
+  const onFirst = (first: First): void => {
+    const key = `${first.verdict} ${first.reason}`;
+    if (!firsts.has(key)) firsts.set(key, first);
+  };
+  const from = values.epoch === undefined ? 0 : Number(values.epoch);
+  const to = values.epoch === undefined ? Math.ceil(each / EPOCH) : from + 1;
+  for (let epoch = from; epoch < to; epoch++) {
+    const executions = Math.min(EPOCH, values.epoch === undefined ? each - epoch * EPOCH : EPOCH);
+    await runEpoch({ walk, seed, epoch, executions, onFirst, ...roster(epoch) }, tally);
+    process.stderr.write(
+      `${walk} ${tally.executions} ${(tally.ms / 1000).toFixed(0)} s, forwarded ${share(tally, 'Forward').toFixed(3)}\n`,
+    );
+  }
+  process.stdout.write(report(walk, tally));
+  if (values.keep) await keepCorpus(walk, [...firsts.values()]);
+  if (share(tally, 'Forward') < FORWARDED_MIN) {
+    isBad = true;
+    process.stderr.write(
+      `${walk}: fewer than ${FORWARDED_MIN * 100} % were forwarded: the seeds die before the deep steps\n`,
+    );
+  }
+}
+process.exitCode = isBad ? 1 : 0;
