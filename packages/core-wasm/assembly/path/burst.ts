@@ -26,13 +26,17 @@ import { fit } from './fit';
 import { fragment } from './fragment';
 import { echo, isIcmpError, learnTunnel } from './icmp';
 import { inbound, inboundError } from './inbound';
+import { known } from './known';
 import { outbound } from './outbound';
 import { parse } from './parse';
+import { parseCommon } from './parse-common';
 import { emitPieces, mayBeCut } from './pieces';
 import { routeTo, routeToTarget, routeToTunnel } from './route';
 import { trace, traceAfresh } from './trace';
 import { expectInbound } from './track';
 
+/** portIn and the flags that a port sets, as they lie in the word of portIn. */
+const PORT_BITS: u64 = 0xff | ((<u64>(PacketFlag.Layer3 | PacketFlag.PartialChecksum)) << 32);
 /** Packets that go side by side; one where the trace of a packet has to stay in one piece. */
 const GROUP: u32 = TRACE == 0 ? 16 : 1;
 
@@ -45,19 +49,23 @@ export function forwardBurst(count: u32, nowMs: u32): u32 {
   return allRecords();
 }
 
-/** Some packets side by side up to their flows, because the caches fetch many lines in the time of one; then each to its end. */
+/**
+ * Some packets side by side up to their flows, then each to its end. Short loops keep many packets under way at once where one long one
+ * would wait for each hash and each cache miss. Up to the flow a walk reads the image alone, so no packet changes another's outcome.
+ */
 function walkGroup(from: u32, to: u32): void {
   for (let index = from; index < to; index++) {
     const packet = recordAt(index);
-    if (begin(packet) && hasImage(packet)) look(packet);
+    read(packet);
+    direct(packet);
+    expectInbound(packet);
   }
-  // Loops as short as these keep some twenty cache misses on their way at once. A hash that an earlier packet left does no harm.
   for (let index = from; index < to; index++) touchIndex(recordAt(index).flowHash);
   for (let index = from; index < to; index++) touchEntry(recordAt(index).flowHash);
   for (let index = from; index < to; index++) {
     const packet = recordAt(index);
-    if (packet.verdict == <u8>Verdict.None) walk(packet);
-    else fragment(packet);
+    if (packet.verdict != <u8>Verdict.None) fragment(packet);
+    else if (!known(packet)) walk(packet);
     finish(packet);
   }
 }
@@ -91,13 +99,15 @@ export function probeBurst(count: u32, nowMs: u32): void {
   }
 }
 
-/** Reads the image alone, so the packets in front of this one cannot change the outcome. */
-function look(packet: PacketRecord): void {
-  if (!parse(packet)) return;
+function read(packet: PacketRecord): void {
+  if (!begin(packet) || !hasImage(packet)) return;
+  if (!parseCommon(packet) && !parse(packet)) return;
   trace(packet, Step.Parse, packet.protocol, packet.sourcePort, packet.destinationPort, packet.tcpFlags);
-  if (!dispatch(packet)) return;
+}
+
+function direct(packet: PacketRecord): void {
+  if (packet.verdict != <u8>Verdict.None || !dispatch(packet)) return;
   trace(packet, Step.Dispatch, packet.direction, packet.net, 0, 0);
-  if (packet.direction == <u8>Direction.Inbound) expectInbound(packet);
 }
 
 function walk(packet: PacketRecord): void {
@@ -146,29 +156,31 @@ function routeBack(packet: PacketRecord): bool {
 
 /** Clears what an earlier burst has left, and trusts no address: a frame lies inside one chunk of the slab or nowhere. */
 function begin(packet: PacketRecord): bool {
-  packet.verdict = <u8>Verdict.None;
-  packet.reason = <u8>Reason.None;
-  packet.direction = <u8>Direction.None;
-  packet.portOut = 0;
-  packet.flags &= <u16>(PacketFlag.Layer3 | PacketFlag.PartialChecksum);
-  // Listener, flow, target and host slot lie side by side: NONE in two stores.
-  store<i64>(changetype<usize>(packet), -1, offsetof<PacketRecord>('listenerSlot'));
-  store<i64>(changetype<usize>(packet), -1, offsetof<PacketRecord>('targetSlot'));
+  const at = changetype<usize>(packet);
+  // Whole words. portIn stays, and what the port says in the flags; portOut, verdict, reason and etherType go.
+  store<u64>(at, load<u64>(at, offsetof<PacketRecord>('portIn')) & PORT_BITS, offsetof<PacketRecord>('portIn'));
+  // The four offsets; protocol, family, TCP flags and direction; listener, flow, target and host slot.
+  store<u64>(at, 0, offsetof<PacketRecord>('l2Bytes'));
+  store<u32>(at, 0, offsetof<PacketRecord>('protocol'));
+  v128.store(at, i64x2.splat(-1), offsetof<PacketRecord>('listenerSlot'));
   packet.nextHop = NONE;
   packet.net = 0;
   packet.scratch1 = 0;
-  packet.l3 = 0;
-  packet.family = 0;
   traceAfresh();
-  const isInside =
-    packet.address < slabBytes &&
-    (packet.address & (CHUNK_BYTES - 1)) + packet.length <= CHUNK_BYTES &&
-    packet.length <= CHUNK_BYTES;
-  if (!isInside) {
-    packet.length = 0;
-    return drop(packet, Reason.BadAddress);
-  }
-  return true;
+  if (isInside(packet)) return true;
+  return refuse(packet);
+}
+
+function isInside(packet: PacketRecord): bool {
+  const length = packet.length;
+  // One question after the other, here and where else it is hot: as one expression each answer becomes a number first.
+  if (packet.address >= slabBytes || length > CHUNK_BYTES) return false;
+  return (packet.address & (CHUNK_BYTES - 1)) + length <= CHUNK_BYTES;
+}
+
+function refuse(packet: PacketRecord): bool {
+  packet.length = 0;
+  return drop(packet, Reason.BadAddress);
 }
 
 function hasImage(packet: PacketRecord): bool {

@@ -1,18 +1,18 @@
 // dispatch: which walk a packet takes, by destination (P3). A packet out of a tunnel is not always a reply, so it is asked twice.
 import { AddressKind, Direction, NONE, PacketRecord, Reason } from '../layout.gen';
 import { bank } from '../memory';
-import { findAddress } from '../table/address';
+import { findAddress, findListener } from '../table/address';
 import { isZero } from '../table/rows';
 import { consume, drop, punt } from '../verdict';
-import { PROTOCOL_GRE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IPIP, PROTOCOL_IPV6 } from '../wire/ipv4';
+import { PROTOCOL_GRE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
 import { isSameAddress } from '../wire/ipv6';
 
 /** Of the packet as it came from the wire; net 0. */
 export function dispatch(packet: PacketRecord): bool {
   packet.net = 0;
   const protocol: u32 = packet.protocol;
-  if (isTunnel(protocol)) return dispatchTunnel(packet);
-  packet.listenerSlot = findAddress(AddressKind.Listener, 0, packet.destination, packet.destinationPort, protocol);
+  if (protocol != PROTOCOL_TCP && protocol != PROTOCOL_UDP && isTunnel(protocol)) return dispatchTunnel(packet);
+  packet.listenerSlot = findListener(packet.destination, packet.destinationPort, protocol);
   if (packet.listenerSlot != NONE) return go(packet, Direction.Inbound);
   if (isOwn(AddressKind.Eip, packet)) return go(packet, Direction.EipInbound);
   if (isOwn(AddressKind.Vip, packet))

@@ -8,6 +8,8 @@ import { UDP_BYTES, Udp } from '../wire/udp';
 import { frameAt } from './frame';
 
 const HEADERS: u32 = ETHERNET_BYTES + IPV4_BYTES;
+/** l2Bytes, l3 and l4. */
+const OFFSETS: u64 = <u64>ETHERNET_BYTES | ((<u64>ETHERNET_BYTES) << 16) | ((<u64>HEADERS) << 32);
 const ETHER_TYPE_RAW: u16 = 0x0008;
 const NO_OPTIONS: u8 = 0x45;
 /** More fragments and the offset, raw. */
@@ -34,15 +36,12 @@ export function parseCommon(packet: PacketRecord): bool {
     headerBytes = tcp.headerBytes;
     flags = tcp.flags;
   } else if (protocol != PROTOCOL_UDP || !Udp.at(at + IPV4_BYTES).isWellFormed(bytes)) return false;
+  const record = changetype<usize>(packet);
   packet.etherType = <u16>ETHER_TYPE_IPV4;
-  packet.l2Bytes = <u16>ETHERNET_BYTES;
-  packet.l3 = <u16>ETHERNET_BYTES;
-  packet.l4 = <u16>HEADERS;
-  packet.payload = <u16>(HEADERS + headerBytes);
   packet.l3End = ETHERNET_BYTES + total;
-  packet.protocol = <u8>protocol;
-  packet.family = 4;
-  packet.tcpFlags = <u8>flags;
+  // Four offsets in one word, from l2Bytes to payload; protocol, family, TCP flags and no direction in another.
+  store<u64>(record, OFFSETS | ((<u64>(HEADERS + headerBytes)) << 48), offsetof<PacketRecord>('l2Bytes'));
+  store<u32>(record, protocol | (4 << 8) | (flags << 16), offsetof<PacketRecord>('protocol'));
   packet.sourcePort = <u16>tcp.sourcePort;
   packet.destinationPort = <u16>tcp.destinationPort;
   ip.copySourceTo(packet.source);

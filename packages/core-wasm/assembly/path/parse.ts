@@ -31,14 +31,12 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
 import { Udp } from '../wire/udp';
 import { VLAN_BYTES, Vlan } from '../wire/vlan';
 import { frameAt, l4At, l4Bytes } from './frame';
-import { parseCommon } from './parse-common';
 
 /** Where a tag begins: its four bytes are kept as they lie. */
 const TAG: usize = 12;
 
 /** From the first byte of the frame. Leaves offsets, addresses, ports. */
 export function parse(packet: PacketRecord): bool {
-  if (parseCommon(packet)) return true;
   const frame = frameAt(packet);
   let etherType: u32 = 0;
   let l2Bytes: u32 = 0;

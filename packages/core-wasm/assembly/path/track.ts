@@ -1,6 +1,7 @@
 // track: the flow of a packet, by forward key inbound and by reverse key outbound (P4), and what a miss means (P8).
 import {
   AddressKind,
+  Direction,
   FlowEntry,
   FlowFlag,
   FlowState,
@@ -27,8 +28,9 @@ import { copyAddress } from '../wire/ipv6';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp';
 import { trace } from './trace';
 
-/** Leaves flowHash. Comes long before `trackInbound`, so that the table can be fetched meanwhile. */
+/** Leaves flowHash of a packet to a listener. Comes long before `trackInbound`, so that the table can be fetched meanwhile. */
 export function expectInbound(packet: PacketRecord): void {
+  if (packet.direction != <u8>Direction.Inbound) return;
   packet.flowHash = hashForward(packet.listenerSlot, packet.source, packet.sourcePort);
 }
 

@@ -5,7 +5,7 @@ import { CHUNK_BYTES, NONE, PacketFlag, PacketRecord, Verdict, WAY_BYTES, Way } 
 import { readOnly, state, ways } from '../memory';
 import { countIn } from '../table/counter';
 import { touchNeighbour, sequence } from '../table/next-hop';
-import { complement, fold } from '../wire/checksum';
+import { complement, fold, foldShort } from '../wire/checksum';
 import { ETHERNET_BYTES, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6 } from '../wire/ethernet';
 import { CHUNK_RESERVED, ipBytes, l3At } from './frame';
 import { hop } from './hop';
@@ -16,8 +16,17 @@ const HEADER_BYTES: u32 = 64;
 const HEADER: usize = 32;
 const SYN: u32 = 2;
 
-function wayTo(target: u32): Way {
+export function wayTo(target: u32): Way {
   return Way.at(ways + <usize>target * WAY_BYTES);
+}
+
+/** True when the headers hold and the packet is one that they fit. */
+export function isOpen(packet: PacketRecord, way: Way, bytes: u32): bool {
+  // One after the other: as one expression each answer becomes a number before it is looked at.
+  if (way.generation != state.adopted || way.sequence != sequence()) return false;
+  if (way.innerFamily != packet.family || bytes > way.limit) return false;
+  if (bytes + way.overhead > learnedMtu(way.host)) return false;
+  return ((packet.address + packet.l3) & (CHUNK_BYTES - 1)) >= CHUNK_RESERVED + HEADER_BYTES;
 }
 
 /** False when nothing was done yet and the long end has to do it. Explain wants every step, so it never goes this way. */
@@ -25,25 +34,16 @@ export function takeWay(packet: PacketRecord): bool {
   if (TRACE != 0) return false;
   const way = wayTo(packet.targetSlot);
   const bytes = ipBytes(packet);
-  const offset = (packet.address + packet.l3) & (CHUNK_BYTES - 1);
-  const isPlain =
-    way.generation == state.adopted &&
-    way.sequence == sequence() &&
-    way.innerFamily == packet.family &&
-    bytes <= way.limit &&
-    bytes + way.overhead <= learnedMtu(way.host) &&
-    (packet.tcpFlags & <u8>SYN) == 0 &&
-    (packet.flags & <u16>PacketFlag.Tagged) == 0 &&
-    offset >= CHUNK_RESERVED + HEADER_BYTES;
-  if (!isPlain || !hop(packet)) return false;
+  if ((packet.tcpFlags & <u8>SYN) != 0 || (packet.flags & <u16>PacketFlag.Tagged) != 0) return false;
+  if (!isOpen(packet, way, bytes) || !hop(packet)) return false;
   countIn(packet.listenerSlot, packet.targetSlot, bytes);
   translateInbound(packet);
   writeHeaders(packet, way, bytes);
-  touchNeighbour(way.neighbour);
   return true;
 }
 
-function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
+/** Puts the headers in front of the packet and sends it off. */
+export function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
   const inner = l3At(packet);
   const from = changetype<usize>(way) + HEADER;
   v128.store(inner - 64, v128.load(from));
@@ -56,7 +56,7 @@ function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
     const trafficClass = packet.family == 4 ? <u32>load<u8>(inner, 1) : (<u32>bswap<u16>(load<u16>(inner)) >> 4) & 0xff;
     const first: u32 = 0x45 | (trafficClass << 8) | ((<u32>bswap<u16>(<u16>total)) << 16);
     store<u32>(outer, first);
-    store<u16>(outer, complement(fold(<u64>way.sum + first)), 10);
+    store<u16>(outer, complement(foldShort(way.sum + (first & 0xffff) + (first >> 16))), 10);
   }
   const l3 = <u32>packet.l3;
   const grown = way.headerBytes - l3;
@@ -71,6 +71,7 @@ function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
   packet.flags |= <u16>PacketFlag.Encapsulated;
   packet.portOut = way.port;
   packet.verdict = <u8>Verdict.Forward;
+  touchNeighbour(way.neighbour);
 }
 
 /** After the long end, which began under `before`: keeps its headers. Over IPv6 they are left to the long end. */

@@ -62,6 +62,11 @@ function closeGap(from: u32): void {
   store<u32>(flowIndex + (<usize>gap << 2), 0);
 }
 
+/** One question instead of four: a branch each would cost more than what it saves. */
+function isForward(entry: FlowEntry, high: u64, low: u64, listener: u32, clientPort: u32): bool {
+  return ((entry.clientLow ^ low) | (entry.clientHigh ^ high) | (entry.listener ^ listener) | (<u32>entry.clientPort ^ clientPort)) == 0;
+}
+
 /** The forward key: NONE or the entry's slot. */
 export function findForward(hash: u32, listener: u32, client: usize, clientPort: u32): u32 {
   const high = load<u64>(client);
@@ -73,9 +78,7 @@ export function findForward(hash: u32, listener: u32, client: usize, clientPort:
     if (word == 0) return NONE;
     if (isTagged(word, tag)) {
       const entry = flowAt(entryOf(word));
-      if (entry.clientLow == low && entry.clientHigh == high && entry.listener == listener && entry.clientPort == <u16>clientPort) {
-        return entryOf(word);
-      }
+      if (isForward(entry, high, low, listener, clientPort)) return entryOf(word);
     }
     at = nextOf(at);
   }
@@ -84,7 +87,7 @@ export function findForward(hash: u32, listener: u32, client: usize, clientPort:
 
 /**
  * Touches the index line of a hash, later the entry that it names, so that the lines of a whole burst are fetched side by side.
- * WebAssembly has no prefetch; a load whose value nobody waits for does the same.
+ * WebAssembly has no prefetch; a load whose value nobody waits for does the same, and as it may trap no compiler leaves it out.
  */
 export function touchIndex(hash: u32): void {
   load<u32>(flowIndex + (<usize>homeOf(hash) << 2));

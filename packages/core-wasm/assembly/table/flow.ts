@@ -8,7 +8,7 @@ import { listenerCounter, targetCounter } from './counter';
 import {
   FORWARD, REVERSE, entryOf, findForward, flowAt, homeOf, indexAt, insertIndex, isTagged, nextOf, removeIndex, tagOf,
 } from './flow-index';
-import { hashFlow, hashWord, mix } from './hash';
+import { hashFlow, hashWords, mix } from './hash';
 import { listenerAt, targetAt } from './rows';
 
 /** First half of an IPv4 address that is written as 16 bytes, as it lies in memory. */
@@ -18,7 +18,7 @@ const MAPPED_PREFIX: u32 = 0xffff0000;
 export function hashForward(listener: u32, client: usize, clientPort: u32): u32 {
   const low = load<u64>(client, 8);
   if (load<u64>(client) == 0 && <u32>low == MAPPED_PREFIX && listener < 0x10000) {
-    return hashWord((low & ~<u64>0xffffffff) | (<u64>clientPort << 16) | listener);
+    return hashWords(<u32>(low >> 32), (clientPort << 16) | listener);
   }
   return hashFlow(client, clientPort, listener);
 }

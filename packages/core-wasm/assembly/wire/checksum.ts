@@ -5,14 +5,11 @@
 // arithmetic, so one set of functions serves both families, and the translation between them as well (RFC 7915 changes
 // the addresses only).
 
-/** Folds a sum to 16 bits. */
-export function fold(sum: u64): u32 {
-  let folded = (sum & 0xffffffff) + (sum >> 32);
-  folded = (folded & 0xffff) + ((folded >> 16) & 0xffff) + (folded >> 32);
-  folded = (folded & 0xffff) + (folded >> 16);
-  folded = (folded & 0xffff) + (folded >> 16);
-  return <u32>folded;
-}
+/** Folds a sum to 16 bits: a number plus itself with its halves exchanged has their sum, end-around carry included, in its upper half. */
+export function fold(sum: u64): u32 { return foldShort(<u32>((sum + rotl(sum, 32)) >> 32)); }
+export function foldShort(sum: u32): u32 { return (sum + rotl(sum, 16)) >> 16; }
+/** Sum of the two words of a double word. */
+export function halves(word: u32): u32 { return (word & 0xffff) + (word >> 16); }
 
 /** From here on, vectors pay for being added up at the end. */
 const VECTOR_MIN: u32 = 64;
@@ -80,10 +77,12 @@ export function complement(sum: u32): u16 { return ~(<u16>sum); }
 
 /** The checksum field after a part of the data that summed up to `from` now sums up to `to` (both folded). */
 export function update(checksum: u16, from: u32, to: u32): u16 {
-  // Three halves of a word: their sum has 18 bits, so two foldings are enough.
-  let sum = (<u32>~checksum & 0xffff) + (~from & 0xffff) + (to & 0xffff);
-  sum = (sum & 0xffff) + (sum >> 16);
-  return complement((sum & 0xffff) + (sum >> 16));
+  return complement(foldShort((<u32>~checksum & 0xffff) + (~from & 0xffff) + (to & 0xffff)));
+}
+
+/** The checksum field after changes whose complements and new values were summed up already (RFC 1624, equation 3). */
+export function updateBy(checksum: u16, change: u32): u16 {
+  return complement(foldShort(change + (~(<u32>checksum) & 0xffff)));
 }
 
 /**
