@@ -87,7 +87,9 @@ export async function createEndpointTables(options: EndpointTablesOptions): Prom
     async write(image, places) {
       await bankIsFree();
       const tables = endpointTables(image, places);
-      writer.write({ ...tables, entries: [...tables.entries, ...left.update(image)] });
+      // What has left takes the room that is left: it must never be why an image is refused.
+      const room = Math.max(writer.capacity - tables.entries.length, 0);
+      writer.write({ ...tables, entries: [...tables.entries, ...left.update(image).slice(0, room)] });
     },
     forget() {
       const { endpoint, endpointBytes } = plan.workers[0]!;
