@@ -5,7 +5,9 @@ import process from 'node:process';
 
 const TELL_AFTER_MS = 2000;
 
-const turbo = spawn('turbo', ['run', 'build', '--output-logs=errors-only', ...process.argv.slice(2)], { stdio: ['ignore', 'pipe', 'pipe'] });
+const turbo = spawn('turbo', ['run', 'build', '--output-logs=errors-only', ...process.argv.slice(2)], {
+  stdio: ['ignore', 'pipe', 'pipe'],
+});
 const said = [];
 turbo.stdout.on('data', (chunk) => said.push(chunk));
 turbo.stderr.on('data', (chunk) => said.push(chunk));

@@ -4,7 +4,15 @@ import { bank } from '../memory';
 import { findAddress, findListener } from '../table/address';
 import { isZero } from '../table/rows';
 import { consume, drop, punt } from '../verdict';
-import { PROTOCOL_GRE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_IPIP, PROTOCOL_IPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
+import {
+  PROTOCOL_GRE,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_IPIP,
+  PROTOCOL_IPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../wire/ipv4';
 import { isSameAddress } from '../wire/ipv6';
 
 /** Of the packet as it came from the wire; net 0. */

@@ -31,7 +31,8 @@ export class Gre {
     if (bytes < LEAST_BYTES) return 0;
     const flags = this.flags;
     if ((flags & REFUSED) != 0) return 0;
-    const length = LEAST_BYTES + WORD * (<u32>((flags & CHECKSUM) != 0) + <u32>((flags & KEYED) != 0) + <u32>((flags & SEQUENCED) != 0));
+    const words: u32 = popcnt<u32>(flags & (CHECKSUM | KEYED | SEQUENCED));
+    const length = LEAST_BYTES + WORD * words;
     return length <= bytes ? length : 0;
   }
   @inline get flags(): u32 { return bswap<u16>(load<u16>(changetype<usize>(this), FLAGS)); }
