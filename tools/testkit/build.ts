@@ -10,6 +10,8 @@ export interface TcpOptions {
   sequence?: number;
   acknowledgement?: number;
   mss?: number;
+  /** TSval of the timestamps option. */
+  timestamp?: number;
   payload?: Uint8Array;
 }
 
@@ -36,12 +38,19 @@ const withChecksum = (bytes: Buffer, at: number, start = 0): Buffer => {
 
 export function tcp(options: TcpOptions = {}): { protocol: number; bytes: Buffer; checksumAt: number } {
   const mss = options.mss === undefined ? Buffer.alloc(0) : Buffer.from([2, 4, options.mss >> 8, options.mss & 255]);
+  const times = Buffer.alloc(options.timestamp === undefined ? 0 : 12, 1);
+  if (options.timestamp !== undefined) {
+    times.set([8, 10], 2);
+    times.writeUInt32BE(options.timestamp, 4);
+    times.writeUInt32BE(0, 8);
+  }
+  const list = Buffer.concat([mss, times]);
   const header = Buffer.alloc(20);
   header.writeUInt16BE(options.sourcePort ?? 40000, 0);
   header.writeUInt16BE(options.destinationPort ?? 80, 2);
   header.writeUInt32BE(options.sequence ?? 1, 4);
   header.writeUInt32BE(options.acknowledgement ?? 0, 8);
-  header.writeUInt8(((20 + mss.length) / 4) << 4, 12);
+  header.writeUInt8(((20 + list.length) / 4) << 4, 12);
   header.writeUInt8(
     [...(options.flags ?? 'S')].reduce((bits, letter) => bits | (1 << FLAG_LETTERS.indexOf(letter)), 0),
     13,
@@ -49,7 +58,7 @@ export function tcp(options: TcpOptions = {}): { protocol: number; bytes: Buffer
   header.writeUInt16BE(64240, 14);
   return {
     protocol: Protocol.tcp,
-    bytes: Buffer.concat([header, mss, options.payload ?? Buffer.alloc(0)]),
+    bytes: Buffer.concat([header, list, options.payload ?? Buffer.alloc(0)]),
     checksumAt: 16,
   };
 }

@@ -21,6 +21,7 @@ export const LIMITS = {
   EVICT_TRIES: [64, 'Flow entries that a full table looks at for a half-open one to evict.'],
   PROBE_MAX: [128, 'Index slots that a lookup looks at before it gives up.'],
   PORT_TRIES: [32, 'Source ports tried for a flow whose own is taken.'],
+  PORT_BLOCK_SHIFT: [6, 'Source ports of full NAT go to the workers in blocks of two to this power (P18).'],
   LIPS: [16, 'Local addresses of a director for full NAT (P18).'],
   MAGLEV_RETRIES: [8, 'Further Maglev slots tried when the target of the first is unusable (P12).'],
   SLOTS_MAX: [65537, 'Largest Maglev table.'],

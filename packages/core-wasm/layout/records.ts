@@ -261,6 +261,11 @@ export const FlowEntry = record(
     clientHost: ['bytes16', 'Outer source of a client inside a VPC (internal VIP): replies go back to it.'],
     createdMs: ['u32', 'First packet.'],
     next: ['u32', 'Next free entry + 1, or 0, while free.'],
+    endSequence: [
+      'u32',
+      'Behind the FIN of the client: the sequence number that the target expects of it, or 0 (P18).',
+    ],
+    endTimestamp: ['u32', 'TSval of the client from its FIN on, or 0 (P18).'],
   },
 );
 

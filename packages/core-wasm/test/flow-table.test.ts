@@ -1,8 +1,6 @@
-// The flow table under pressure (data-plane.md P6, P18, P20): who is evicted, how many may be new, when flows end; port pools; SCTP.
+// The flow table under pressure (data-plane.md P6, P20): who is evicted, how many may be new, when flows end; SCTP.
 import { describe, expect, test } from 'vitest';
 import { gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
-import { destinationIs, expectIpv4, innerIs, sourceIs } from '../../../tools/testkit/expect.ts';
-import { TrafficCounter } from '../layout/index.ts';
 import { setFlowTimeouts } from '../src/index.ts';
 import { CLIENT, HOST1, T1, TABLES, VIP, VM_A1, director, id, type DirectorUnderTest } from './director-fixture.ts';
 
@@ -118,76 +116,6 @@ describe('idle times', () => {
     expect(() => setFlowTimeouts(under.plan, under.memory, { closedMs: 0 })).toThrow(
       'closedMs must be a whole number of milliseconds',
     );
-  });
-});
-
-describe('full NAT ports', () => {
-  const pooled = async (ports: number): Promise<DirectorUnderTest> => {
-    const under = await director({ withoutImage: true });
-    under.apply({
-      ...TABLES,
-      pool: { addresses: 1, firstPort: 2000, ports },
-      listeners: [
-        ...TABLES.listeners,
-        { ...TABLES.listeners[0]!, id: id('l96'), vport: 96, group: id('ga2'), translation: 'fullnat' as const },
-      ],
-      groups: [...TABLES.groups, { ...TABLES.groups[0]!, id: id('ga2'), targets: [{ target: id('a2'), weight: 1 }] }],
-    });
-    return under;
-  };
-
-  test('a pool belongs to a target: one is exhausted and counted, the other has all of it', async () => {
-    const under = await pooled(4);
-    const outcomes = Array.from({ length: 8 }, (_, index) => under.receive(toVip(95, 1000 + index)));
-    expect(outcomes.filter(({ reason }) => reason === 'PortPool').length).toBe(4);
-    const slot = under.slots.targets.slotOf(id('a1')) ?? 0;
-    const dropped = under.core.worker.targetCounters + slot * TrafficCounter.bytes + TrafficCounter.at.dropped;
-    expect(under.core.view.getBigUint64(dropped, true)).toBe(4n);
-    const seen = outcomes.slice(0, 4).map(({ frame }) => expectIpv4(frame).inner?.tcp?.sourcePort);
-    expect(seen.toSorted()).toEqual([2000, 2001, 2002, 2003]);
-    expect(under.receive(toVip(96, 1)).verdict).toBe('Forward');
-  });
-
-  test('a port in TIME_WAIT rests, one that was reset is free at once', async () => {
-    const under = await pooled(1);
-    const seen = expectIpv4(under.receive(toVip(95, 1000)).frame).inner;
-    const reply = (flags: string): Buffer =>
-      ipPacket(
-        HOST1,
-        T1,
-        gre(100, ipPacket(VM_A1, seen?.source ?? '', tcp({ sourcePort: 8080, destinationPort: 2000, flags }))),
-      );
-    for (const packet of [reply('SA'), toVip(95, 1000, 'A'), toVip(95, 1000, 'FA'), reply('FA')]) under.receive(packet);
-    expect(under.receive(toVip(95, 1001))).toMatchObject({ reason: 'PortPool' });
-    expect(under.core.expireFlows(61_001)).toBe(1);
-    expect(under.receive(toVip(95, 1001), 61_002).verdict).toBe('Forward');
-    under.receive(toVip(95, 1001, 'R'), 61_003);
-    expect(under.receive(toVip(95, 1002), 61_004).verdict).toBe('Forward');
-  });
-
-  test('hairpin: a client that is the only target reaches itself by a local address', async () => {
-    const under = await director({ withoutImage: true });
-    const inner = {
-      ...TABLES.listeners[0]!,
-      id: id('hair'),
-      net: 100,
-      vip: '10.0.0.100',
-      vport: 80,
-      translation: 'fullnat' as const,
-    };
-    under.apply({
-      ...TABLES,
-      vips: [...TABLES.vips, { net: 100, address: '10.0.0.100' }],
-      listeners: [...TABLES.listeners, inner],
-    });
-    const out = under.receive(
-      ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, '10.0.0.100', tcp({ destinationPort: 80 })))),
-    );
-    const seen = expectIpv4(out.frame, destinationIs(HOST1), innerIs(destinationIs(VM_A1))).inner;
-    expect(seen?.source).toMatch(/^100\.80\.16\./);
-    const back = tcp({ sourcePort: 8080, destinationPort: seen?.tcp?.sourcePort ?? 0, flags: 'SA' });
-    const answer = under.receive(ipPacket(HOST1, T1, gre(100, ipPacket(VM_A1, seen?.source ?? '', back))));
-    expectIpv4(answer.frame, destinationIs(HOST1), innerIs(sourceIs('10.0.0.100'), destinationIs(VM_A1)));
   });
 });
 

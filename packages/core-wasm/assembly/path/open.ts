@@ -21,10 +21,12 @@ import { endFlow, linkFlow, lookupReverse, replyAddress, replyPort, returnFlow, 
 import { flowAt } from '../table/flow-index';
 import { firstState, hasHandshake, isClosing } from '../table/flow-state';
 import { mix } from '../table/hash';
+import { ownPort } from '../table/port-pool';
 import { listenerAt, targetAt } from '../table/rows';
 import { drop } from '../verdict';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP } from '../wire/ipv4';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
+import { tcpOf } from './frame';
 import { trace } from './trace';
 
 export function open(packet: PacketRecord): bool {
@@ -74,7 +76,7 @@ function fill(packet: PacketRecord, entry: FlowEntry): void {
 /** Leaves seen and seenPort such that the reverse key is ours alone. */
 function chooseSource(packet: PacketRecord, entry: FlowEntry, listener: ListenerRow, target: TargetRow): bool {
   const isFullNat = listener.translation == <u8>Translation.FullNat;
-  if (!isFullNat && isFree(entry, listener, target, true)) return true;
+  if (!isFullNat && isFree(packet, entry, listener, target, true)) return true;
   const protocol: u32 = packet.protocol;
   const hasPorts =
     hasHandshake(protocol) || protocol == PROTOCOL_UDP || protocol == PROTOCOL_ICMP || protocol == PROTOCOL_ICMPV6;
@@ -82,8 +84,8 @@ function chooseSource(packet: PacketRecord, entry: FlowEntry, listener: Listener
   for (let again: u32 = 0; again < PORT_TRIES; again++) {
     const choice = mix(packet.flowHash, again);
     if (isFullNat) setLocalAddress(entry, listener.family, choice >> 16);
-    entry.seenPort = <u16>(bank.poolFirst + (choice % bank.poolPorts));
-    if (!isFree(entry, listener, target, false)) continue;
+    entry.seenPort = <u16>ownPort(choice);
+    if (entry.seenPort == 0 || !isFree(packet, entry, listener, target, false)) continue;
     entry.flags |= <u16>FlowFlag.PortRewritten;
     if (!isFullNat && !readOnly) state.portsRewritten += 1;
     return true;
@@ -117,9 +119,15 @@ function takeNewFlow(slot: u32, listener: ListenerRow): bool {
 
 /**
  * A flow that has ended gives its tuple up; one that is alive keeps it. A client that comes again on its own port may follow itself in
- * TIME_WAIT (RFC 9293, 3.6.1); a port of the pool waits until that is over, because the next client knows nothing of the numbers of the last (P18).
+ * TIME_WAIT (RFC 9293, 3.6.1); on a port of the pool it must look to the target like one that follows the last client (P18).
  */
-function isFree(entry: FlowEntry, listener: ListenerRow, target: TargetRow, isOwnPort: bool): bool {
+function isFree(
+  packet: PacketRecord,
+  entry: FlowEntry,
+  listener: ListenerRow,
+  target: TargetRow,
+  isOwnPort: bool,
+): bool {
   const other = lookupReverse(
     target.net,
     replyAddress(listener, target),
@@ -130,7 +138,23 @@ function isFree(entry: FlowEntry, listener: ListenerRow, target: TargetRow, isOw
   );
   if (other == NONE) return true;
   const ended = flowAt(other);
-  if (!isClosing(ended) || (!isOwnPort && ended.state == <u8>FlowState.TimeWait)) return false;
+  if (!isClosing(ended)) return false;
+  if (!isOwnPort && ended.state == <u8>FlowState.TimeWait && !follows(packet, ended)) return false;
   endFlow(other);
   return true;
+}
+
+/**
+ * What a target in TIME_WAIT takes for a new connection: a newer timestamp, or a sequence number behind the old connection (RFC 6191;
+ * RFC 1122, 4.2.2.13). An older timestamp it refuses whatever the sequence number is (RFC 7323, 5).
+ */
+function follows(packet: PacketRecord, ended: FlowEntry): bool {
+  if (packet.protocol != <u8>PROTOCOL_TCP || ended.endSequence == 0) return false;
+  const tcp = tcpOf(packet);
+  const timestamp = tcp.timestamp;
+  if (timestamp != 0 && ended.endTimestamp != 0) {
+    const newer = <i32>(timestamp - ended.endTimestamp);
+    if (newer != 0) return newer > 0;
+  }
+  return <i32>(tcp.sequence - ended.endSequence) > 0;
 }

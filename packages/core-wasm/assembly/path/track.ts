@@ -17,15 +17,17 @@ import {
   Step,
   Translation,
 } from '../layout.gen';
-import { health, state } from '../memory';
+import { health, readOnly, state } from '../memory';
 import { findAddress } from '../table/address';
 import { endFlow, hashForward, linkFlow, lookupForward, lookupReverse, returnFlow, takeFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
 import { hasHandshake, isClosing, seenInbound, seenOutbound } from '../table/flow-state';
 import { listenerAt, targetAt } from '../table/rows';
 import { drop } from '../verdict';
+import { PROTOCOL_TCP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
-import { TCP_ACK, TCP_RST, TCP_SYN } from '../wire/tcp';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp';
+import { l4Bytes, tcpOf } from './frame';
 import { trace } from './trace';
 
 /** Leaves flowHash of a packet to a listener. Comes long before `trackInbound`, so that the table can be fetched meanwhile. */
@@ -44,6 +46,7 @@ export function trackInbound(packet: PacketRecord): bool {
   if (isOver(packet, entry)) return packet.verdict == 0 && missInbound(packet, listener);
   packet.targetSlot = entry.target;
   seenInbound(entry, packet.tcpFlags, (listener.flags & <u8>RowFlag.DirectReturn) != 0);
+  if ((entry.flags & <u16>FlowFlag.FinInbound) != 0) rememberEnd(packet, entry);
   trace(packet, Step.Track, packet.flowSlot, entry.state, entry.flags, packet.flowHash);
   return true;
 }
@@ -68,6 +71,16 @@ function isOver(packet: PacketRecord, entry: FlowEntry): bool {
   endFlow(packet.flowSlot);
   packet.flowSlot = NONE;
   return true;
+}
+
+/** Where the client has ended: by it a connection of another client may follow on the same source port (P18). */
+function rememberEnd(packet: PacketRecord, entry: FlowEntry): void {
+  if (readOnly || packet.protocol != <u8>PROTOCOL_TCP || (packet.tcpFlags & <u8>(TCP_FIN | TCP_ACK)) == 0) return;
+  const tcp = tcpOf(packet);
+  const end = tcp.sequence + l4Bytes(packet) - tcp.headerBytes + (packet.tcpFlags & <u8>TCP_FIN);
+  if (entry.endSequence == 0 || <i32>(end - entry.endSequence) > 0) entry.endSequence = end;
+  const timestamp = tcp.timestamp;
+  if (timestamp != 0) entry.endTimestamp = timestamp;
 }
 
 /** A SYN or a datagram opens a flow. Other TCP is picked up where every director computes the same target. */

@@ -14,6 +14,8 @@ const OPTION_END: u32 = 0;
 const OPTION_NOTHING: u32 = 1;
 const OPTION_MSS: u32 = 2;
 const MSS_OPTION_BYTES: u32 = 4;
+const OPTION_TIMESTAMPS: u32 = 8;
+const TIMESTAMPS_OPTION_BYTES: u32 = 10;
 
 export const TCP_BYTES: u32 = 20;
 export const TCP_FIN: u32 = 0x01;
@@ -44,6 +46,11 @@ export class Tcp {
   @inline get mss(): u32 {
     const at = this.findOption(OPTION_MSS, MSS_OPTION_BYTES);
     return at == 0 ? 0 : <u32>bswap<u16>(load<u16>(at, 2));
+  }
+  /** TSval of the timestamps option (RFC 7323), or 0 when there is none. */
+  get timestamp(): u32 {
+    const at = this.findOption(OPTION_TIMESTAMPS, TIMESTAMPS_OPTION_BYTES);
+    return at == 0 ? 0 : bswap<u32>(load<u32>(at, 2));
   }
   /** Address of the option of this kind and length, or 0. A list that runs past the header ends the search. */
   findOption(kind: u32, optionBytes: u32): usize {
