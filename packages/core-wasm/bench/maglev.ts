@@ -1,12 +1,15 @@
-// Writes docs/reference/maglev.md: how much of a Maglev table moves when one of N members leaves or comes, what the tables cost.
+// Writes docs/reference/maglev.md: how much moves when one of N members leaves or comes (Maglev, rendezvous, jump), what the tables cost.
 // node --conditions=@openclb/source packages/core-wasm/bench/maglev.ts
 import { writeFileSync } from 'node:fs';
-import { maglev, sortedById, type MaglevMember } from '../src/hash.ts';
+import { jump, maglev, rendezvous, sortedById, type MaglevMember } from '../src/hash.ts';
 import { planMemory } from '../src/plan.ts';
 
 const COUNTS = [2, 10, 100, 1000];
 const SIZES = [4093, 65537];
 const TRIALS = 10;
+/** Members of the lists that need no table, and how many keys are asked. */
+const SMALL = [2, 4, 10, 50];
+const KEYS = 20_000;
 
 interface Change {
   /** Parts of the table. */
@@ -50,6 +53,32 @@ function rows(): string[] {
   return lines;
 }
 
+/** Key by key, because these two have no table: the last of N leaves, one in the middle leaves, and the fullest against the mean. */
+function smallRows(): string[] {
+  const keys = Array.from({ length: KEYS }, (_, index) => `client-${index}`);
+  return SMALL.flatMap((count) => {
+    const list = Array.from({ length: count }, (_, index) => ({ id: `target-${index}`, weight: 1 }));
+    const byName = (members: typeof list) => (key: string) => rendezvous(members, key)?.id ?? '';
+    const byNumber = (members: typeof list) => (key: string) => members[jump(key, members.length)]?.id ?? '';
+    return (
+      [
+        ['rendezvous', byName],
+        ['jump', byNumber],
+      ] as const
+    ).map(([name, choose]) => {
+      const before = keys.map(choose(list));
+      const cells = [count - 1, Math.floor(count / 2) - 1].flatMap((gone) => {
+        const after = keys.map(choose(list.filter((_, index) => index !== gone)));
+        const needed = before.filter((owner) => owner === `target-${gone}`).length;
+        const moved = before.filter((owner, index) => owner !== `target-${gone}` && owner !== after[index]).length;
+        return [percent(needed / KEYS), percent(moved / KEYS)];
+      });
+      const most = Math.max(...list.map(({ id }) => before.filter((owner) => owner === id).length));
+      return `| ${name} | ${count} | ${cells.join(' | ')} | ${((most * count) / KEYS).toFixed(2)} |`;
+    });
+  });
+}
+
 const percent = (part: number): string => `${(100 * part).toFixed(2)} %`;
 const number = (value: number): string => value.toLocaleString('en');
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -85,6 +114,15 @@ ${rows().join('\n')}
 
 Health does not touch the table: a dead target keeps its slots and the walk asks further slots (P12), so a target that flaps moves nothing
 of the others.
+
+## Rendezvous and jump, for small sets
+
+Without a table: \`rendezvous\` looks at all members, \`jump\` at none, only at their number (\`packages/core-wasm/src/hash.ts\`). ${number(KEYS)} keys.
+A member that leaves from the middle renumbers those behind it, which is why jump hashing is for shards and ordinals that only grow.
+
+| Function | N | Last leaves: needed | moved besides | Middle leaves: needed | moved besides | fullest / mean |
+|---|--:|--:|--:|--:|--:|--:|
+${smallRows().join('\n')}
 
 ## Memory
 

@@ -1,7 +1,7 @@
 // Maglev and rendezvous (data-plane.md P12): the same for everyone who knows the same list, and little moves when the list changes.
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { MAGLEV_EMPTY, maglev, primeAtMost, rendezvous, sortedById } from './hash.ts';
+import { MAGLEV_EMPTY, jump, maglev, primeAtMost, rendezvous, sortedById } from './hash.ts';
 
 const members = (count: number, weight = 1) =>
   Array.from({ length: count }, (_, index) => ({ id: `target-${index}`, weight }));
@@ -87,5 +87,34 @@ describe('rendezvous', () => {
     ).length;
     expect(Math.abs(a / 4000 - 0.75)).toBeLessThan(0.03);
     expect(rendezvous([], 'x')).toBeUndefined();
+    expect(rendezvous([{ id: 'drained', weight: 0 }], 'x')).toBeUndefined();
+  });
+});
+
+describe('jump', () => {
+  test('a bucket more takes its share from all others and moves no key between two that stay', () => {
+    fc.assert(
+      fc.property(fc.string(), fc.integer({ min: 1, max: 5000 }), (key, buckets) => {
+        const before = jump(key, buckets);
+        const after = jump(key, buckets + 1);
+        expect(before).toBeLessThan(buckets);
+        expect(after === before || after === buckets).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+    const keys = Array.from({ length: 20_000 }, (_, key) => `key-${key}`);
+    const moved = keys.filter((key) => jump(key, 10) !== jump(key, 11)).length;
+    expect(Math.abs(moved / keys.length - 1 / 11)).toBeLessThan(0.01);
+  });
+
+  test('buckets get equal shares', () => {
+    const counts = new Uint32Array(16);
+    for (let key = 0; key < 32_000; key++) counts[jump(`${key}`, 16)]! += 1;
+    for (const count of counts) expect(Math.abs(count - 2000)).toBeLessThan(200);
+  });
+
+  test('a number of buckets that is none is refused', () => {
+    for (const buckets of [0, -1, 1.5, 2 ** 31, Number.NaN])
+      expect(() => jump('x', buckets)).toThrow('buckets must be a whole number from 1 to 2147483647');
   });
 });

@@ -1,5 +1,5 @@
-// Choosing one of many so that all who know the same list choose alike: Maglev (Eisenbud et al., NSDI 2016; data-plane.md P12) and
-// rendezvous hashing (Thaler, Ravishankar 1998). Pure code: the core's tables are built from it, proxies use it as it is.
+// Choosing one of many so that all who know the same list choose alike: Maglev (Eisenbud et al., NSDI 2016; data-plane.md P12),
+// rendezvous hashing (Thaler, Ravishankar 1998) and jump hashing (Lamping, Veach 2014). Pure code: the core's tables are built from it, proxies use it as it is.
 
 export interface MaglevMember {
   /** Stable id; the order of the list does not matter, the ids do. */
@@ -11,10 +11,14 @@ export interface MaglevMember {
 /** A slot without a member: only when no member has a weight. */
 export const MAGLEV_EMPTY = 0xffff;
 const MEMBERS_MAX = 0xffff;
+const BUCKETS_MAX = 2 ** 31 - 1;
+/** Multiplier of the linear congruential generator in the paper. */
+const JUMP_FACTOR = 2862933555777941757n;
 
 /**
- * Slot → index into the members sorted by id. `slots` is lowered to a prime, because only then does every permutation reach every
- * slot. Members take turns in proportion to their weights, everyone in the first round.
+ * Slot → index into the members sorted by id (Eisenbud et al., "Maglev", NSDI 2016, 3.4). `slots` is lowered to a prime, because only then
+ * does every permutation reach every slot. Members take turns in proportion to their weights, everyone in the first round. All slots are
+ * `MAGLEV_EMPTY` when no member has a weight. Throws a RangeError for 65,535 members or more.
  */
 export function maglev(members: readonly MaglevMember[], slots: number): Uint16Array {
   if (members.length >= MEMBERS_MAX)
@@ -62,7 +66,12 @@ export function sortedById<M extends { readonly id: string }>(members: readonly 
   return [...members].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
 }
 
-/** The id that wins for this key: highest hash of both together. Undefined for an empty list. Weights shift the odds in proportion. */
+/**
+ * The member that wins for this key: the highest hash of both together (Thaler, Ravishankar, "Using name-based mappings to increase hit
+ * rates", 1998). A member that leaves or comes moves its own keys and no other. `weight` (1 when left out; 0 and less never wins) shifts the
+ * odds in proportion, by -weight / ln(hash) (draft-ietf-bess-weighted-hrw). Looks at every member, so it suits lists up to some hundred.
+ * Undefined for an empty list, or when nobody has a weight. Never throws.
+ */
 export function rendezvous<M extends { readonly id: string; readonly weight?: number }>(
   members: readonly M[],
   key: string,
@@ -80,6 +89,25 @@ export function rendezvous<M extends { readonly id: string; readonly weight?: nu
     }
   }
   return best;
+}
+
+/**
+ * A bucket from 0 to `buckets` - 1 for this key, without a table or a list (Lamping, Veach, "A fast, minimal memory, consistent hash
+ * algorithm", 2014). From n to n + 1 buckets 1/(n + 1) of the keys move, all of them into the new one. Only the last bucket may leave, so it
+ * suits shards and ordinals that are never given back; members that come and go want `rendezvous` or `maglev`. Buckets weigh the same.
+ * Throws a RangeError unless `buckets` is a whole number from 1 to 2^31 - 1.
+ */
+export function jump(key: string, buckets: number): number {
+  if (!Number.isInteger(buckets) || buckets < 1 || buckets > BUCKETS_MAX)
+    throw new RangeError(`buckets must be a whole number from 1 to ${BUCKETS_MAX}, not ${buckets}`);
+  let state = (BigInt(hashText(key, 0x6a756d70)) << 32n) | BigInt(hashText(key, 0x68617368));
+  let bucket = 0;
+  for (let next = 0; next < buckets; ) {
+    bucket = next;
+    state = BigInt.asUintN(64, state * JUMP_FACTOR + 1n);
+    next = Math.floor((bucket + 1) * (2 ** 31 / (Number(state >> 33n) + 1)));
+  }
+  return bucket;
 }
 
 /** 32-bit hash of a text: MurmurHash3 over its UTF-16 units, stable for ever because tables are built from it. */

@@ -11,7 +11,7 @@ export {
 } from './endpoint.ts';
 export { dissect, type DissectOptions, type DissectedField, type DissectedLayer, type Dissection } from './dissect.ts';
 export { explain, type ExplainNames, type ExplainedStep, type Explanation } from './explain.ts';
-export { hashText, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
+export { hashText, jump, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
 export { ImageWriter, type DirectorTables, type GroupInput, type ListenerInput, type TargetInput } from './image.ts';
 export { cookieEpoch, cookieKeys, writeCookieKeys, type CookieKeys } from './cookie.ts';
 export {
