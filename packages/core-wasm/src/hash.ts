@@ -102,7 +102,7 @@ export function jump(key: string, buckets: number): number {
     throw new RangeError(`buckets must be a whole number from 1 to ${BUCKETS_MAX}, not ${buckets}`);
   let state = (BigInt(hashText(key, 0x6a756d70)) << 32n) | BigInt(hashText(key, 0x68617368));
   let bucket = 0;
-  for (let next = 0; next < buckets; ) {
+  for (let next = 0; next < buckets;) {
     bucket = next;
     state = BigInt.asUintN(64, state * JUMP_FACTOR + 1n);
     next = Math.floor((bucket + 1) * (2 ** 31 / (Number(state >> 33n) + 1)));
