@@ -229,7 +229,7 @@ function lost(exchange: Exchange, connection: UpstreamConnection, code: FailureC
   const { proxy } = exchange;
   const isUnsent = !exchange.isSent;
   const isStale = connection.isReused && !exchange.hasAnswer && exchange.requestBody.framing === Framing.None;
-  const mayRepeat = isUnsent || (isStale && IDEMPOTENT.has(exchange.method));
+  const mayRepeat = isUnsent || (isStale && (connection.isUnsent || IDEMPOTENT.has(exchange.method)));
   if (!isStale) {
     connection.target.failures++;
     proxy.onTargetFailure(connection.target);

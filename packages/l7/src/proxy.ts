@@ -12,6 +12,7 @@ import { HealthChecks, type HealthListener, type TargetHealth } from './health.t
 import { type CompiledImage, compileImage, EMPTY_IMAGE, type Prepared } from './image.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { type BindMode, ListeningSockets } from './listener.ts';
+import { Outbox } from './outbox.ts';
 import type { Accepted } from './phase/accept.ts';
 import { failureResponse } from './phase/fail.ts';
 import { HandshakeRefused, identify, type SecureIdentity, type TlsProvider } from './phase/identify.ts';
@@ -111,6 +112,7 @@ class ProxyProcess implements Proxy {
     const times = [limits.connectTimeoutMs, limits.readTimeoutMs, limits.keepAliveTimeoutMs, limits.headTimeoutMs];
     this.#wheel = new Wheel(Math.max(5, Math.min(500, ...times.map((ms) => ms / 8))));
     const counters = createCounters();
+    const outbox = new Outbox();
     this.#context = {
       limits,
       counters,
@@ -118,7 +120,8 @@ class ProxyProcess implements Proxy {
       requestHead: new Head(),
       responseHead: new Head(),
       isDraining: false,
-      pool: new UpstreamPool(limits, this.#wheel, upstreamEvents),
+      outbox,
+      pool: new UpstreamPool(limits, this.#wheel, outbox, upstreamEvents),
       filters: options.filters ?? [],
       accessLog: options.accessLog ?? null,
       stickyKey: createHash('sha256')

@@ -4,6 +4,7 @@ import type { FilterRequest, L7Filter } from '@openclb/model';
 import { Body } from './codec/body.ts';
 import type { Head } from './codec/h1.ts';
 import type { Counters } from './counters.ts';
+import type { Outbox } from './outbox.ts';
 import type { CompiledListener, CompiledRule } from './image.ts';
 import type { Limits } from './limits.ts';
 import type { SecureIdentity } from './phase/identify.ts';
@@ -18,6 +19,7 @@ import type { Wheel } from './wheel.ts';
 export interface ProxyContext {
   readonly limits: Limits;
   readonly wheel: Wheel;
+  readonly outbox: Outbox;
   readonly pool: UpstreamPool;
   readonly counters: Counters;
   /** Scratch: valid from parsing to the end of that turn. */

@@ -37,6 +37,7 @@ export function tunnelUp(exchange: Exchange, bytes: Buffer): void {
   proxy.wheel.set(connection!, proxy.limits.tunnelIdleMs);
   exchange.requestBytes += bytes.length;
   const { socket } = connection!;
+  connection!.flush();
   socket.write(bytes);
   if (isStopped(socket)) downstream.pause();
 }

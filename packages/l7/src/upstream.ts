@@ -3,6 +3,7 @@
 // brings large bodies gets a buffer of its own, which is written to the client without a copy.
 import net from 'node:net';
 import type { Limits } from './limits.ts';
+import type { Outbox, Sender } from './outbox.ts';
 import type { Timed, Wheel } from './wheel.ts';
 
 const READ_BYTES = 64 * 1024;
@@ -60,7 +61,7 @@ export function identityKey(identity: TargetIdentity): string {
   return `${identity.id} ${identity.address} ${identity.port} ${identity.source ?? ''}`;
 }
 
-export class UpstreamConnection implements Timed {
+export class UpstreamConnection implements Sender, Timed {
   readonly target: Target;
   readonly socket: net.Socket;
   readonly #pool: UpstreamPool;
@@ -78,6 +79,8 @@ export class UpstreamConnection implements Timed {
   partial: Buffer | null = null;
   /** Bytes of the current buffer wait for the client, so it must not be read into again. */
   isLent = false;
+  /** A request head that is kept back to the end of the turn. */
+  #outgoing = '';
   #own: Buffer | null = null;
   deadline = Infinity;
   wheelTick = -1;
@@ -111,6 +114,25 @@ export class UpstreamConnection implements Timed {
     this.socket.on('drain', () => pool.events.drained(this));
     this.socket.on('error', (error) => this.#lost(error));
     this.socket.on('close', () => this.#lost(null));
+  }
+
+  /** Sends a request head; `isUnsent` until the end of the turn. */
+  post(text: string): void {
+    if (this.#outgoing === '') this.#pool.outbox.add(this);
+    this.#outgoing += text;
+  }
+
+  /** Nothing of the last request has been given to the kernel. */
+  get isUnsent(): boolean {
+    return this.#outgoing !== '';
+  }
+
+  /** To be called before anything is written that must follow what `post` was given. */
+  flush(): void {
+    const text = this.#outgoing;
+    if (text === '') return;
+    this.#outgoing = '';
+    if (!this.isClosed) this.socket.write(text, 'latin1');
   }
 
   /** Asked for before the first read and after each. */
@@ -176,14 +198,16 @@ export class UpstreamConnection implements Timed {
 export class UpstreamPool {
   readonly limits: Limits;
   readonly wheel: Wheel;
+  readonly outbox: Outbox;
   readonly events: UpstreamEvents;
   /** Shared: valid until the end of the call that hands it out. */
   readonly buffer: Buffer = Buffer.allocUnsafeSlow(READ_BYTES);
   ownBuffers = 0;
 
-  constructor(limits: Limits, wheel: Wheel, events: UpstreamEvents) {
+  constructor(limits: Limits, wheel: Wheel, outbox: Outbox, events: UpstreamEvents) {
     this.limits = limits;
     this.wheel = wheel;
+    this.outbox = outbox;
     this.events = events;
   }
 

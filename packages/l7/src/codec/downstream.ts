@@ -5,6 +5,7 @@ import type net from 'node:net';
 import { begin, clientClosed, clientDrained, clientEnded, giveUp, requestBytes } from '../exchange.ts';
 import type { CompiledListener } from '../image.ts';
 import { HALF_CLOSE_MS } from '../limits.ts';
+import { KEPT_BACK_CHARS_MAX, type Sender } from '../outbox.ts';
 import { type Accepted, identityFields } from '../phase/accept.ts';
 import type { SecureIdentity } from '../phase/identify.ts';
 import { failureOf } from '../phase/admit.ts';
@@ -20,7 +21,7 @@ import { Bad, checkRequest, INCOMPLETE, parseRequest } from './h1.ts';
 
 const State = { Head: 0, Busy: 1, Tunnel: 2, Linger: 3, Closed: 4 } as const;
 
-export class Http1Downstream implements Downstream, Timed {
+export class Http1Downstream implements Downstream, Sender, Timed {
   readonly scheme: 'http' | 'https';
   readonly clientAddress: string;
   readonly clientPort: number;
@@ -41,6 +42,8 @@ export class Http1Downstream implements Downstream, Timed {
   /** How far `#input` has been searched for the end of a head. */
   #searched = 0;
   #requests = 0;
+  /** Written, and kept back to the end of the turn. */
+  #outgoing = '';
   #lastByteAt = 0;
   #isReading = false;
   #isPaused = false;
@@ -74,7 +77,11 @@ export class Http1Downstream implements Downstream, Timed {
     this.identityTail = `${this.identityFields}X-Forwarded-For: ${accepted.clientAddress}\r\n\r\n`;
     this.#exchange = new Exchange(proxy, this);
     proxy.wheel.set(this, proxy.limits.headTimeoutMs);
-    socket.on('data', (chunk: Buffer) => this.#data(chunk));
+    socket.on('data', (chunk: Buffer) => {
+      this.#data(chunk);
+      // Readable asks for more in a tick of its own after each chunk, unless it has been asked already.
+      socket.read(0);
+    });
     socket.on('end', () => this.#end());
     socket.on('drain', () => this.#drained());
     socket.on('error', () => this.#closed());
@@ -95,7 +102,7 @@ export class Http1Downstream implements Downstream, Timed {
   }
 
   get isFlushed(): boolean {
-    return this.#socket.writableLength === 0;
+    return this.#outgoing === '' && this.#socket.writableLength === 0;
   }
 
   get isBacklogged(): boolean {
@@ -218,13 +225,31 @@ export class Http1Downstream implements Downstream, Timed {
   #refuse(code: FailureCode): number {
     countFailure(this.#proxy.counters, code);
     this.#proxy.counters.responses[4]++;
-    this.#socket.write(failureResponse(code, true, false), 'latin1');
+    this.write(failureResponse(code, true, false));
     this.#close();
     return -1;
   }
 
   write(data: string | Buffer): void {
     if (this.#state === State.Closed) return;
+    if (typeof data === 'string' && this.#outgoing.length + data.length <= KEPT_BACK_CHARS_MAX) {
+      if (this.#outgoing === '') this.#proxy.outbox.add(this);
+      this.#outgoing += data;
+      return;
+    }
+    this.flush();
+    this.#send(data);
+  }
+
+  /** What was kept back leaves now: at the end of the turn, or because something else must follow it. */
+  flush(): void {
+    const text = this.#outgoing;
+    if (text === '') return;
+    this.#outgoing = '';
+    if (this.#state !== State.Closed) this.#send(text);
+  }
+
+  #send(data: string | Buffer): void {
     const isFlowing = typeof data === 'string' ? this.#socket.write(data, 'latin1') : this.#socket.write(data);
     if (!isFlowing && this.#socket.writableCorked === 0) this.#noteBacklog();
   }
@@ -234,6 +259,7 @@ export class Http1Downstream implements Downstream, Timed {
   }
 
   uncork(): void {
+    this.flush();
     this.#socket.uncork();
     this.#noteBacklog();
   }
@@ -293,6 +319,7 @@ export class Http1Downstream implements Downstream, Timed {
 
   /** Ends the connection behind what is written, and reads on for a while so that the client can read it (RFC 9112 9.6). */
   #close(): void {
+    this.flush();
     this.#state = State.Linger;
     this.#input = null;
     this.#socket.end();
@@ -303,6 +330,7 @@ export class Http1Downstream implements Downstream, Timed {
 
   abort(): void {
     if (this.#state === State.Closed) return;
+    this.flush();
     // RST, because FIN would look like the end of a body that has no length.
     cut(this.#socket);
     this.#closed();
@@ -318,11 +346,13 @@ export class Http1Downstream implements Downstream, Timed {
   }
 
   endTunnel(): void {
+    this.flush();
     this.#socket.end();
   }
 
   /** The proxy closes: an idle connection goes now, a busy one with its answer. */
   drain(): void {
+    this.flush();
     if (this.#state === State.Head && this.#input === null) this.#socket.destroySoon();
     else if (this.#state === State.Tunnel) this.abort();
   }

@@ -15,13 +15,13 @@ export function send(exchange: Exchange): void {
   proxy.wheel.set(connection!, proxy.limits.readTimeoutMs);
   if (proxy.accessLog !== null || exchange.rule!.scheduler === 'p2c') exchange.sentAt = performance.now();
   if (held.length === 0) {
-    socket.write(exchange.headText, 'latin1');
+    connection!.post(exchange.headText);
     return;
   }
   if (exchange.heldBytes <= JOINED_BYTES_MAX) {
     let text = exchange.headText;
     for (const part of held) text += part.toString('latin1');
-    socket.write(text, 'latin1');
+    connection!.post(text);
   } else {
     socket.cork();
     socket.write(exchange.headText, 'latin1');
@@ -47,6 +47,7 @@ export function sendBody(exchange: Exchange, bytes: Buffer): void {
   }
   const { socket } = connection!;
   proxy.wheel.set(connection!, proxy.limits.readTimeoutMs);
+  connection!.flush();
   const isSingle = used === 2 && tail === '';
   if (!isSingle) socket.cork();
   for (let index = 0; index < used; index += 2) socket.write(bytes.subarray(pieces[index], pieces[index + 1]));
