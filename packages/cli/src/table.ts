@@ -10,6 +10,7 @@ import { endpoint } from './command/endpoint.ts';
 import { explain } from './command/explain.ts';
 import { get, remove } from './command/get.ts';
 import { proxy } from './command/proxy.ts';
+import { sidecar } from './command/sidecar.ts';
 import { health, status } from './command/status.ts';
 import { targetAdd, targetRemove, targetWeight } from './command/target.ts';
 import { top } from './command/top.ts';
@@ -21,6 +22,7 @@ export const commands: readonly Command[] = [
   director,
   endpoint,
   proxy,
+  sidecar,
   announce,
   apply,
   ...createCommands,

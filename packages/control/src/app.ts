@@ -23,6 +23,7 @@ import { loadBalancerRoutes } from './routes/load-balancers.ts';
 import { nodeRoutes } from './routes/nodes.ts';
 import { ruleRoutes } from './routes/rules.ts';
 import { questionRoutes } from './routes/questions.ts';
+import { serviceRoutes } from './routes/services.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetGroupRoutes } from './routes/target-groups.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -73,6 +74,7 @@ export async function createController(options: ControllerOptions): Promise<Fast
   await addOpenapi(app);
   await app.register(apiRoutes, { prefix: '/v1' });
   await app.register(linkRoutes, { prefix: '/link/v1' });
+  await app.register(serviceRoutes, { prefix: '/link/v1' });
   app.addHook('preClose', async () => publisher.close());
   app.addHook('onClose', async () => {
     await fragments.close();

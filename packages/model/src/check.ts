@@ -3,7 +3,7 @@
 import { type TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import { DirectorImage, EndpointImage, ProxyImage } from './image.ts';
-import { FromNode, LINK_VERSION, ToNode } from './link.ts';
+import { FromNode, LINK_VERSION, ServiceAnswer, ToNode } from './link.ts';
 
 type Check = (value: unknown) => string | null;
 
@@ -51,6 +51,13 @@ export function checkToNode(value: unknown): string | null {
     if (error !== null) return `image: ${error}`;
   }
   return checkMessage(TO_NODE, value);
+}
+
+const SERVICE_ANSWER = checker(ServiceAnswer);
+
+/** Null when `value` is a target group that a client-side balancer may use. */
+export function checkServiceAnswer(value: unknown): string | null {
+  return SERVICE_ANSWER(value);
 }
 
 /** Null when `value` is a message that a controller may act on. */

@@ -2,7 +2,7 @@
 // (`GET /link/v1/nodes/<id>/stream`); node → controller are POSTs of one message (`/link/v1/nodes/<id>/messages`).
 // Only the newest image matters: intermediate ones are skipped (B12). A node accepts version N and N−1 (B14).
 import { type Static, Type } from 'typebox';
-import { Generation, Image } from './image.ts';
+import { CheckSpec, Generation, Image } from './image.ts';
 
 /** Raised with every change that an older node could misread. */
 export const LINK_VERSION = 1;
@@ -116,3 +116,26 @@ export const FromNode = Type.Union([
   ),
 ]);
 export type FromNode = Static<typeof FromNode>;
+
+/**
+ * One target group as a client-side balancer gets it (`GET /link/v1/services/<target group>?vpc=<id>&tag=<tag>`): a long poll that is
+ * answered when the tag differs, and with 204 when nothing has changed for 25 s.
+ */
+export const ServiceAnswer = Type.Object(
+  {
+    tag: Type.String({ minLength: 1, maxLength: 64 }),
+    targets: Type.Array(
+      Type.Object(
+        {
+          address: Type.String({ maxLength: 45 }),
+          port: Type.Integer({ minimum: 1, maximum: 65535 }),
+          weight: Type.Integer({ minimum: 0, maximum: 100 }),
+        },
+        closed,
+      ),
+    ),
+    check: CheckSpec,
+  },
+  closed,
+);
+export type ServiceAnswer = Static<typeof ServiceAnswer>;
