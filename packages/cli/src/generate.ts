@@ -1,4 +1,4 @@
-// Writes docs/reference/cli.md from the command table and docs/reference/config.md from the schema of configuration files.
+// Writes docs/reference/cli.md from the command table, config.md from the schema of configuration files, logs.md from the tables of logs.
 import { Config } from '@openclb/model';
 import { writeFileSync } from 'node:fs';
 import type { Command } from './command.ts';
@@ -8,6 +8,7 @@ import { connectionFlags } from './connection.ts';
 import { exitStatusText } from './errors.ts';
 import { commonFlags, type Flags } from './flags.ts';
 import { argumentText, flagText, flagWords, groups, usageLine } from './help.ts';
+import { logReference } from './log-reference.ts';
 import { commands } from './table.ts';
 
 export function cliReference(listed: readonly Command[]): string {
@@ -68,4 +69,5 @@ if (import.meta.main) {
   const folder = new URL('../../../docs/reference/', import.meta.url);
   writeFileSync(new URL('cli.md', folder), cliReference(commands));
   writeFileSync(new URL('config.md', folder), configReference(Config as unknown as Schema));
+  writeFileSync(new URL('logs.md', folder), logReference());
 }

@@ -10,6 +10,8 @@ const interrupt = new AbortController();
 let signals = 0;
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
+    // A role that writes log files takes SIGHUP for "open them again", unless it is the terminal that went.
+    if (signal === 'SIGHUP' && process.listenerCount('SIGHUP') > 1 && process.stdout.isTTY !== true) return;
     signals += 1;
     interrupt.abort(new Error(signal));
     // The second signal no longer waits for a clean close.

@@ -2,6 +2,7 @@
 import type { Endpoint, Link } from '@openclb/l4';
 import type { Counters, Proxy, TargetHealth } from '@openclb/l7';
 import type { HealthReport, Image, PluginHost, ProxyImage } from '@openclb/model';
+import { type AccessLog, NO_STORE } from './access-log.ts';
 import { certificateSource } from './certificates.ts';
 import { sentenceOf } from './errors.ts';
 import type { Log } from './log.ts';
@@ -21,6 +22,8 @@ export interface ProxyNodeOptions {
   /** How long connections may go on after a signal; 10 s by default. */
   readonly drainMs?: number;
   readonly plugins: PluginHost;
+  /** Where requests are logged; closed with the node. */
+  readonly accessLog?: AccessLog | undefined;
   readonly log: Log;
   onGiveUp?(error: Error): void;
 }
@@ -39,6 +42,8 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
   return startAll(async (stack) => {
     const [{ createProxy }, { connectLink }] = await Promise.all([import('@openclb/l7'), import('@openclb/l4')]);
     const endpoint = options.device === undefined ? null : stack.add(await startOwnEndpoint(options, options.device));
+    const { accessLog } = options;
+    if (accessLog !== undefined) stack.add(accessLog);
     const certificates = stack.add(await certificateSource(options));
     const proxy: Proxy = stack.add(
       await createProxy({
@@ -48,6 +53,7 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         stickinessKey: `stickiness ${controller.token}`,
         filters: plugins.extensions('filter'),
         schedulers: plugins.extensions('scheduler'),
+        ...(accessLog === undefined ? {} : { accessLog: accessLog.write, healthLog: accessLog.health }),
         onHealth: (health) => link?.reportHealth([reportOf(health)]),
         onError: (source, error) => log.error({ source, reason: sentenceOf(error) }, 'a filter failed'),
       }),
@@ -62,7 +68,12 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
         log,
         onImage: (image) => adopt(asProxyImage(image), proxy, endpoint),
-        onCounters: () => ({ ...flatCounters(proxy.counters()), ...endpoint?.counters() }),
+        onCounters: () => ({
+          ...flatCounters(proxy.counters()),
+          'proxy.log.lost': accessLog?.lost() ?? 0,
+          ...endpoint?.counters(),
+        }),
+        onLogs: (query) => accessLog?.query(query) ?? Promise.resolve(NO_STORE),
         describe: () => ({ port }),
       }),
     );

@@ -9,6 +9,7 @@ import { eipAllocate, eipBind, eipRelease, eipUnbind } from './command/eip.ts';
 import { endpoint } from './command/endpoint.ts';
 import { explain } from './command/explain.ts';
 import { get, remove } from './command/get.ts';
+import { logs } from './command/logs.ts';
 import { proxy } from './command/proxy.ts';
 import { sidecar } from './command/sidecar.ts';
 import { health, status } from './command/status.ts';
@@ -39,5 +40,6 @@ export const commands: readonly Command[] = [
   status,
   health,
   top,
+  logs,
   explain,
 ];

@@ -18,6 +18,7 @@ import { configRoutes } from './routes/config.ts';
 import { eipService } from './routes/eips.ts';
 import { instanceRoutes } from './routes/instances.ts';
 import { linkRoutes } from './routes/link.ts';
+import { logRoutes } from './routes/logs.ts';
 import { listenerRoutes } from './routes/listeners.ts';
 import { loadBalancerRoutes } from './routes/load-balancers.ts';
 import { nodeRoutes } from './routes/nodes.ts';
@@ -106,4 +107,5 @@ async function apiRoutes(app: FastifyInstance): Promise<void> {
   await app.register(configRoutes);
   await app.register(statusRoutes);
   await app.register(questionRoutes);
+  await app.register(logRoutes);
 }

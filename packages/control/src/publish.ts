@@ -7,7 +7,7 @@ import type { Fragment } from './compile/parts.ts';
 import type { Mirror } from './desired/mirror.ts';
 import { healthTable, type HealthTable } from './link/health.ts';
 import { type NodeTable, nodeTable } from './link/nodes.ts';
-import { type Questions, questions } from './link/questions.ts';
+import { isAnswer, type Questions, questions } from './link/questions.ts';
 import type { Stream } from './link/streams.ts';
 
 export interface Publisher {
@@ -101,7 +101,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
     hear(node, message) {
       nodes.hear(node, message);
       if (message.type === 'health') health.report(node, message.reports);
-      else if (message.type === 'explained' || message.type === 'counted') asked.answer(node, message);
+      else if (isAnswer(message)) asked.answer(node, message);
       else if (message.type === 'refused') log('a node refused an image', { node, reason: message.reason });
       progress();
     },

@@ -6,6 +6,9 @@ import {
   type FromNode,
   type HealthReport,
   type Image,
+  type LogPage,
+  type LogQuery,
+  type RequestQuery,
   LINK_VERSION,
   type Role,
   type ToNode,
@@ -37,6 +40,8 @@ export interface LinkOptions {
   /** Shared with a role that also takes images by call. */
   readonly keeper?: ImageKeeper;
   onExplain?(query: ExplainQuery): ExplainAnswer | Promise<ExplainAnswer>;
+  onExplainRequest?(query: RequestQuery): ExplainAnswer | Promise<ExplainAnswer>;
+  onLogs?(query: LogQuery): Promise<LogPage>;
   onCounters?(): Record<string, number> | Promise<Record<string, number>>;
   /** What the alive message adds: which port carries the packets. */
   describe?(): { port?: string };
@@ -237,6 +242,11 @@ async function answer(
       send({ version: LINK_VERSION, type: 'explained', request: id, answer: await options.onExplain(message.query) });
     } else if (message.type === 'counters' && options.onCounters !== undefined) {
       send({ version: LINK_VERSION, type: 'counted', request: id, counters: await options.onCounters() });
+    } else if (message.type === 'explain-request' && options.onExplainRequest !== undefined) {
+      const answer = await options.onExplainRequest(message.query);
+      send({ version: LINK_VERSION, type: 'explained', request: id, answer });
+    } else if (message.type === 'logs' && options.onLogs !== undefined) {
+      send({ version: LINK_VERSION, type: 'logged', request: id, page: await options.onLogs(message.query) });
     }
   } catch (error) {
     log.error({ type: message.type, reason: messageOf(error) }, 'could not answer the controller');

@@ -16,6 +16,7 @@ import { send, sendBody } from './phase/send.ts';
 import { stick } from './phase/stick.ts';
 import { editResponse } from './policy/edit.ts';
 import { encoderEvents } from './policy/encode.ts';
+import { fieldOf } from './policy/view.ts';
 import type { Exchange } from './state.ts';
 import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
 import type { UpstreamConnection, UpstreamEvents } from './upstream.ts';
@@ -80,7 +81,8 @@ function note(exchange: Exchange, head: Head): void {
   exchange.requestBody.keepsTrailers = true;
   if (proxy.accessLog === null) return;
   exchange.startedAt = performance.now();
-  exchange.answeredAt = 0;
+  exchange.userAgent = fieldOf(exchange, head, 'user-agent') ?? '';
+  exchange.referer = fieldOf(exchange, head, 'referer') ?? '';
   exchange.target = head.text(head.targetStart, head.targetEnd);
 }
 
@@ -138,6 +140,7 @@ function attempt(exchange: Exchange, wantsFresh: boolean, reason: FailureCode = 
   const failure = select(exchange);
   if (failure !== null) return giveUp(exchange, exchange.attempts > 0 ? reason : failure);
   const { target } = exchange.member!;
+  if (exchange.proxy.accessLog !== null) exchange.attemptAt = performance.now();
   const connection = exchange.proxy.pool.acquire(target, exchange, wantsFresh);
   if (connection === null) return giveUp(exchange, 'target-full');
   stick(exchange);

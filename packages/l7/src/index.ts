@@ -4,7 +4,7 @@ export { ImageRefused } from './image.ts';
 export { DEFAULT_LIMITS, type Limits } from './limits.ts';
 export type { SimpleConfig, SimpleRoute, SimpleTarget } from './simple.ts';
 export type { Counters } from './counters.ts';
-export type { AccessRecord } from './phase/log.ts';
+export type { AccessRecord, HealthRecord } from './log/record.ts';
 export type { FailureCode } from './phase/fail.ts';
 export type { Explanation, ExplainRequest } from './explain.ts';
 export { probe, type ProbeOutcome, type TargetHealth } from './health.ts';
@@ -13,4 +13,11 @@ export type { CertificateLookup, CertificatePair } from './tls.ts';
 export { proxyHeader, type ProxyProtocol } from './relay/proxy-protocol.ts';
 export type { SchedulerName } from './scheduler.ts';
 export type { BindMode } from './listener.ts';
-export { createLogWriter, type LogWriter, type LogWriterOptions } from './log-writer.ts';
+export {
+  createLogWriter,
+  createSyslogWriter,
+  type LogWriter,
+  type LogWriterOptions,
+  type SyslogOptions,
+} from './log/writer.ts';
+export { createLogStore, type LogStore, type LogStoreOptions } from './log/store.ts';

@@ -16,7 +16,8 @@ import { Outbox } from './outbox.ts';
 import type { Accepted } from './phase/accept.ts';
 import { failureResponse } from './phase/fail.ts';
 import { HandshakeRefused, identify, type SecureIdentity, type TlsProvider } from './phase/identify.ts';
-import type { AccessRecord } from './phase/log.ts';
+import type { AccessRecord, HealthRecord } from './log/record.ts';
+import { healthRecords } from './log/health.ts';
 import { PassiveChecks } from './passive.ts';
 import { ReadyServer } from './ready.ts';
 import type { RelayContext } from './relay/context.ts';
@@ -51,6 +52,8 @@ export interface ProxyOptions {
   readonly proxyProtocol?: ProxyProtocol;
   readonly accessLog?: (record: AccessRecord) => void;
   readonly onHealth?: HealthListener;
+  /** Verdicts on targets, one record for each rule that they matter to. */
+  readonly healthLog?: (record: HealthRecord) => void;
   /** Errors of filters; the requests that met them were answered 500. */
   readonly onError?: (source: string, error: unknown) => void;
   /** Address of the ready endpoint; every address when left out. */
@@ -120,6 +123,7 @@ class ProxyProcess implements Proxy {
       requestHead: new Head(),
       responseHead: new Head(),
       isDraining: false,
+      connectionSerial: 0,
       outbox,
       pool: new UpstreamPool(limits, this.#wheel, outbox, upstreamEvents),
       filters: options.filters ?? [],
@@ -138,7 +142,11 @@ class ProxyProcess implements Proxy {
     };
     const tickets = new TicketKeys(options.ticketSecret, options.ticketPeriodMs);
     this.#tls = new NodeTls(options.certificates ?? (() => undefined), limits.handshakeTimeoutMs, tickets);
-    this.#health = new HealthChecks((health) => options.onHealth?.(health));
+    this.#health = new HealthChecks((health) => {
+      options.onHealth?.(health);
+      if (options.healthLog === undefined) return;
+      for (const record of healthRecords(this.#image, health, Date.now())) options.healthLog(record);
+    });
     this.#passive = new PassiveChecks(limits, () => this.#image);
     this.#ready = new ReadyServer(options.readyHost, () => !this.#context.isDraining);
     const reusePort = options.reusePort ?? false;

@@ -8,7 +8,7 @@ import type { Outbox } from './outbox.ts';
 import type { CompiledListener, CompiledRule } from './image.ts';
 import type { Limits } from './limits.ts';
 import type { SecureIdentity } from './phase/identify.ts';
-import type { AccessRecord } from './phase/log.ts';
+import type { AccessRecord } from './log/record.ts';
 import type { OwnAnswer } from './policy/compile.ts';
 import type { Encoder } from './policy/compress.ts';
 import type { MessageEdit } from './policy/edit.ts';
@@ -33,6 +33,8 @@ export interface ProxyContext {
   readonly onTargetFailure: (target: Target) => void;
   readonly onFilterError: (filter: string, error: unknown) => void;
   isDraining: boolean;
+  /** Counts client connections for logs. */
+  connectionSerial: number;
 }
 
 /** The client side of an exchange, whatever protocol it speaks. */
@@ -42,6 +44,10 @@ export interface Downstream {
   readonly vip: string;
   readonly vport: number;
   readonly scheme: 'http' | 'https';
+  readonly isHttp2: boolean;
+  /** Number of the client connection, and of requests that it has brought. */
+  readonly connectionId: number;
+  readonly requestCount: number;
   /** What TLS said about the client; null where it speaks in plain. */
   readonly secure: SecureIdentity | null;
   /** `X-Real-IP`, `X-Client-Proto` and `X-Forwarded-Proto` lines of this client. */
@@ -142,7 +148,12 @@ export class Exchange {
   contentLength = -1;
   requestBytes = 0;
   responseBytes = 0;
+  /** Kept for logs only. */
+  userAgent = '';
+  referer = '';
   startedAt = 0;
+  /** When the target was chosen. */
+  attemptAt = 0;
   sentAt = 0;
   answeredAt = 0;
   /** Counts requests, so that a late filter cannot touch the next one. */
@@ -186,6 +197,7 @@ export class Exchange {
     this.status = 0;
     this.upstreamStatus = 0;
     this.failure = '';
+    this.answeredAt = 0;
     this.requestBytes = 0;
     this.responseBytes = 0;
   }

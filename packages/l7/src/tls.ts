@@ -117,6 +117,7 @@ export class NodeTls implements TlsProvider {
   async accept(socket: net.Socket, listener: CompiledListener): Promise<SecureIdentity> {
     const row = this.#rows.get(listener.id);
     if (row === undefined) throw new Error(`listener ${listener.name} has no certificates`);
+    const startedAt = performance.now();
     const { secure, serverName } = await this.#handshake(socket, row);
     const told = clientFields(secure, row.policy);
     return {
@@ -124,6 +125,7 @@ export class NodeTls implements TlsProvider {
       serverName,
       alpn: secure.alpnProtocol || '',
       clientFields: told,
+      handshakeMs: performance.now() - startedAt,
       isMisdirected: (host) => isMisdirected(row, serverName, host),
     };
   }

@@ -13,6 +13,8 @@ export * from './instance.ts';
 export * from './limits.ts';
 export * from './link.ts';
 export * from './listener.ts';
+export * from './log.ts';
+export * from './log-query.ts';
 export * from './tls-policy.ts';
 export * from './load-balancer.ts';
 export * from './node.ts';

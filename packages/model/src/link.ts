@@ -3,6 +3,7 @@
 // Only the newest image matters: intermediate ones are skipped (B12). A node accepts version N and N−1 (B14).
 import { type Static, Type } from 'typebox';
 import { CheckSpec, Generation, Image } from './image.ts';
+import { LogPage, LogQuery } from './log.ts';
 
 /** Raised with every change that an older node could misread. */
 export const LINK_VERSION = 1;
@@ -23,6 +24,30 @@ export const ExplainQuery = Type.Object(
   closed,
 );
 export type ExplainQuery = Static<typeof ExplainQuery>;
+
+/** Which request to explain, as a client would send it. */
+export const RequestQuery = Type.Object(
+  {
+    method: Type.String({ pattern: '^[A-Z][A-Z-]{0,31}$', description: 'Method' }),
+    url: Type.String({
+      maxLength: 8192,
+      pattern: '^https?://[!-~]+$',
+      description: 'Scheme, host, port, path and query',
+    }),
+    headers: Type.Optional(
+      Type.Array(Type.Tuple([Type.String({ maxLength: 256 }), Type.String({ maxLength: 8192 })]), {
+        maxItems: 100,
+        description: 'Header fields as pairs of name and value',
+      }),
+    ),
+    client: Type.Optional(Type.String({ maxLength: 45, description: 'Client address; 192.0.2.1 when absent' })),
+    vip: Type.Optional(
+      Type.String({ maxLength: 45, description: 'VIP that is called; any that listens there when absent' }),
+    ),
+  },
+  closed,
+);
+export type RequestQuery = Static<typeof RequestQuery>;
 
 /** One step of a packet's walk: the file in `assembly/path` that took it, what it saw, and why. */
 export const ExplainStep = Type.Object(
@@ -55,6 +80,19 @@ export const ToNode = Type.Union([
     closed,
   ),
   Type.Object({ version: Type.Literal(LINK_VERSION), type: Type.Literal('counters'), request: Type.String() }, closed),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('logs'), request: Type.String(), query: LogQuery },
+    closed,
+  ),
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('explain-request'),
+      request: Type.String(),
+      query: RequestQuery,
+    },
+    closed,
+  ),
 ]);
 export type ToNode = Static<typeof ToNode>;
 
@@ -112,6 +150,10 @@ export const FromNode = Type.Union([
       request: Type.String(),
       counters: Type.Record(Type.String(), Type.Number()),
     },
+    closed,
+  ),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('logged'), request: Type.String(), page: LogPage },
     closed,
   ),
 ]);

@@ -279,6 +279,13 @@ export const ListenerPolicy = Type.Object(
     proxyProtocolFrom: Type.Optional(
       Cidrs('PROXY protocol v1 or v2 is expected from these networks; from others it is no HTTP'),
     ),
+    accessLogShare: Type.Optional(
+      Type.Number({
+        minimum: 0,
+        maximum: 1,
+        description: 'Share of the requests that are logged; those that fail always are',
+      }),
+    ),
     forwarded: Type.Optional(
       Type.Boolean({ description: 'Writes the Forwarded field (RFC 7239); what clients send under it is removed' }),
     ),

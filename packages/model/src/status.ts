@@ -2,7 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { AddressPair, Generation, TunnelRow } from './image.ts';
 import { closed, Revision } from './ids.ts';
-import { ExplainQuery } from './link.ts';
+import { ExplainQuery, RequestQuery } from './link.ts';
 import { NodeRole } from './node.ts';
 
 export const NodeStatus = Type.Object(
@@ -81,6 +81,15 @@ export const ExplainRequest = Type.Object(
   { ...closed, description: 'A packet to explain' },
 );
 export type ExplainRequest = Static<typeof ExplainRequest>;
+
+export const ExplainHttpRequest = Type.Object(
+  {
+    ...RequestQuery.properties,
+    node: Type.Optional(Type.String({ description: 'Which proxy to ask; any live one when absent' })),
+  },
+  { ...closed, description: 'A request to explain' },
+);
+export type ExplainHttpRequest = Static<typeof ExplainHttpRequest>;
 
 /** What a switch-side announcer needs to know (data-plane.md P2, P35). */
 export const Announcements = Type.Object(

@@ -1,5 +1,6 @@
 // clb proxy: a layer-7 reverse proxy with its own endpoint, as a process.
 import { NodeInput } from '@openclb/model';
+import { accessLogFlags, openAccessLog } from '../access-log.ts';
 import { defineCommand } from '../command.ts';
 import { createLog } from '../log.ts';
 import { loadPlugins } from '../plugins.ts';
@@ -29,6 +30,7 @@ export const proxy = defineCommand({
     },
     ...nodeFlags,
     ...pluginFlag,
+    ...accessLogFlags,
     ...logFlag,
   },
   connects: false,
@@ -42,6 +44,7 @@ export const proxy = defineCommand({
       start: (giveUp) =>
         startAll(async (stack) => {
           const plugins = stack.add(await loadPlugins(flags.plugin ?? [], log));
+          const accessLog = await openAccessLog(flags, flags['state-dir'], log);
           const { port } = stack.add(
             await startProxyNode({
               id: flags.id,
@@ -52,6 +55,7 @@ export const proxy = defineCommand({
               inside: flags.inside,
               bind: 'wildcard',
               plugins,
+              accessLog,
               log,
               onGiveUp: giveUp,
             }),

@@ -1,4 +1,5 @@
 // clb up: a whole load balancer from one file, in one process, which follows the file.
+import { accessLogFlags, openAccessLog } from '../access-log.ts';
 import { parseHostPort } from '../address.ts';
 import { type Context, defineCommand } from '../command.ts';
 import { loadConfig } from '../config/load.ts';
@@ -47,6 +48,7 @@ export const up = defineCommand({
       env: 'CLB_API_KEY',
     },
     ...pluginFlag,
+    ...accessLogFlags,
     log: { ...logFlag.log, schema: { ...logFlag.log.schema, default: 'warn' } },
   },
   connects: false,
@@ -64,10 +66,12 @@ export const up = defineCommand({
       start: (giveUp) =>
         startAll(async (stack) => {
           const pluginHost = await loadPlugins(flags.plugin ?? [], log);
+          const accessLog = await openAccessLog(flags, undefined, log);
           const box = stack.add(
             await startUp({
               config,
               pluginHost,
+              accessLog,
               signal: context.signal,
               log,
               port: flags.port,

@@ -13,6 +13,7 @@ import {
   type Status,
 } from '@openclb/model';
 import type { Director } from '@openclb/l4';
+import type { AccessLog } from '../access-log.ts';
 import { formatHostPort, type HostPort } from '../address.ts';
 import { createClient, type Client } from '../client.ts';
 import { problemsOf, putConfig, waitApplied } from '../command/apply.ts';
@@ -48,6 +49,8 @@ export interface UpOptions {
   readonly plugins?: readonly Plugin[];
   /** Already running plugins, instead of `plugins`. */
   readonly pluginHost?: PluginHost;
+  /** Where requests are logged; closed with the box. */
+  readonly accessLog?: AccessLog | undefined;
   readonly log?: Log;
   /** Ends a start half-way, cleanly. */
   readonly signal?: AbortSignal;
@@ -105,7 +108,15 @@ export function up(options: UpOptions): Promise<Up> {
     const plugins = options.pluginHost ?? (await pluginsOf(options.plugins ?? [], log));
     stack.add(plugins);
     stack.add(
-      await startProxyNode({ id: NODE_ID, controller: { url, token }, bind: 'vips', drainMs: DRAIN_MS, plugins, log }),
+      await startProxyNode({
+        id: NODE_ID,
+        controller: { url, token },
+        bind: 'vips',
+        drainMs: DRAIN_MS,
+        plugins,
+        accessLog: options.accessLog,
+        log,
+      }),
     );
     const director =
       options.device === undefined ? null : stack.add(await startBoxDirector(options, { url, token }, log));

@@ -1,8 +1,13 @@
-// Questions to a node with an answer that comes back by its own POST: explain and counters. Each waits a bounded time.
+// Questions to a node with an answer that comes back by its own POST: explain, counters and logs. Each waits a bounded time.
 import { randomUUID } from 'node:crypto';
 import { ClbError, type FromNode } from '@openclb/model';
 
-type Answer = Extract<FromNode, { type: 'explained' | 'counted' }>;
+export type Answer = Extract<FromNode, { type: 'explained' | 'counted' | 'logged' }>;
+
+/** Whether somebody may wait for it. */
+export function isAnswer(message: FromNode): message is Answer {
+  return message.type === 'explained' || message.type === 'counted' || message.type === 'logged';
+}
 
 export interface Questions {
   /** Sends through `send`, which answers false when the node is gone. */

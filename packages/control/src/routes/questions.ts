@@ -1,5 +1,5 @@
 // Questions that a node answers: explain a packet, count. The relay is link/questions.ts.
-import { ClbError, type ExplainRequest, LINK_VERSION } from '@openclb/model';
+import { ClbError, type ExplainHttpRequest, type ExplainRequest, LINK_VERSION, type NodeRole } from '@openclb/model';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { PREFIX } from '../desired/keys.ts';
@@ -19,9 +19,26 @@ export async function questionRoutes(app: FastifyInstance): Promise<void> {
     },
     async ({ body }) => {
       const { node, ...query } = body;
-      const chosen = chooseDirector(app, node);
+      const chosen = chooseNode(app, 'director', node);
       const { answer } = await publisher.questions.ask(chosen, 'explained', (request) =>
         publisher.send(chosen, { version: LINK_VERSION, type: 'explain', request, query }),
+      );
+      return answer;
+    },
+  );
+  app.post<{ Body: ExplainHttpRequest }>(
+    '/explain/request',
+    {
+      schema: call('explainRequest', 'What a proxy would do with a request, and why', {
+        body: 'ExplainHttpRequest',
+        answer: 'ExplainAnswer',
+      }),
+    },
+    async ({ body }) => {
+      const { node, ...query } = body;
+      const chosen = chooseNode(app, 'proxy', node);
+      const { answer } = await publisher.questions.ask(chosen, 'explained', (request) =>
+        publisher.send(chosen, { version: LINK_VERSION, type: 'explain-request', request, query }),
       );
       return answer;
     },
@@ -65,20 +82,20 @@ function connectedNodes({ controller, publisher }: FastifyInstance): string[] {
     .sort();
 }
 
-function requireNode({ controller }: FastifyInstance, id: string): void {
+export function requireNode({ controller }: FastifyInstance, id: string): void {
   if (!controller.mirror.get(`${PREFIX.node}${id}`)) throw new ClbError('NodeUnknown', { id });
 }
 
-function chooseDirector(app: FastifyInstance, wanted: string | undefined): string {
+function chooseNode(app: FastifyInstance, wantedRole: NodeRole, wanted: string | undefined): string {
   const { controller, publisher } = app;
   if (wanted !== undefined) {
     requireNode(app, wanted);
     return wanted;
   }
-  const directors = [...controller.mirror.state.node.values()].filter(
-    ({ id, role }) => role === 'director' && publisher.nodes.of(id).connected,
+  const candidates = [...controller.mirror.state.node.values()].filter(
+    ({ id, role }) => role === wantedRole && publisher.nodes.of(id).connected,
   );
-  const first = directors.map(({ id }) => id).sort()[0];
+  const first = candidates.map(({ id }) => id).sort()[0];
   if (first === undefined) throw new ClbError('NoNodeToAsk');
   return first;
 }

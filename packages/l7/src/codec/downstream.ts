@@ -9,7 +9,8 @@ import { KEPT_BACK_CHARS_MAX, type Sender } from '../outbox.ts';
 import { type Accepted, identityFields } from '../phase/accept.ts';
 import type { SecureIdentity } from '../phase/identify.ts';
 import { failureOf } from '../phase/admit.ts';
-import { type FailureCode, failureResponse } from '../phase/fail.ts';
+import { type FailureCode, failureResponse, FAILURES } from '../phase/fail.ts';
+import { logRefused } from '../phase/log.ts';
 import { countFailure } from '../counters.ts';
 import { type Downstream, Exchange, type ProxyContext } from '../state.ts';
 import { tunnelUp } from '../tunnel.ts';
@@ -53,6 +54,8 @@ export class Http1Downstream implements Downstream, Sender, Timed {
   readonly #onClosed: (downstream: Http1Downstream) => void;
   readonly #onHttp2: (first: Buffer) => void;
   readonly secure: SecureIdentity | null;
+  readonly isHttp2 = false;
+  readonly connectionId: number;
 
   constructor(
     proxy: ProxyContext,
@@ -68,6 +71,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
     this.#onClosed = onClosed;
     this.#onHttp2 = onHttp2;
     this.secure = secure;
+    this.connectionId = ++proxy.connectionSerial;
     this.scheme = secure === null ? 'http' : 'https';
     this.clientAddress = accepted.clientAddress;
     this.clientPort = accepted.clientPort;
@@ -90,6 +94,10 @@ export class Http1Downstream implements Downstream, Sender, Timed {
 
   get listener(): CompiledListener | null {
     return this.#accepted.binding.listener;
+  }
+
+  get requestCount(): number {
+    return this.#requests;
   }
 
   get canKeepAlive(): boolean {
@@ -224,7 +232,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
   /** A request that never became an exchange. */
   #refuse(code: FailureCode): number {
     countFailure(this.#proxy.counters, code);
-    this.#proxy.counters.responses[4]++;
+    logRefused(this.#exchange, code, FAILURES[code].status);
     this.write(failureResponse(code, true, false));
     this.#close();
     return -1;

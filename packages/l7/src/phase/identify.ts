@@ -11,6 +11,8 @@ export interface SecureIdentity {
   readonly clientFields: string;
   /** The host is served here under another certificate than the one this connection was given (RFC 9110 15.5.20). */
   isMisdirected(host: string): boolean;
+  /** How long the handshake took, for logs. */
+  readonly handshakeMs?: number;
 }
 
 /** A handshake that did not come to be, with the reason that is counted. */

@@ -45,6 +45,7 @@ export interface CompiledListenerPolicy {
   readonly proxyFrom: Networks | null;
   readonly connectionsMax: number;
   readonly connectionsPerClientMax: number;
+  readonly accessLogShare: number;
 }
 
 const FORWARDED: HeaderEdit = {
@@ -101,6 +102,7 @@ export function compileListenerPolicy(
     proxyFrom: networksOf(policy.proxyProtocolFrom),
     connectionsMax: policy.connectionsMax ?? Infinity,
     connectionsPerClientMax: policy.connectionsPerClientMax ?? Infinity,
+    accessLogShare: policy.accessLogShare ?? 1,
     redirect:
       https === undefined ? null : { status: https.code ?? 301, to: new Template(`https://$host${port}$request_uri`) },
   };

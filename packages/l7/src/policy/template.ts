@@ -1,6 +1,6 @@
 // Texts with variables ($host, $uri, $1), parsed once when an image is applied. Names are nginx's (tencent-cloud.md E4, E6).
-import { randomBytes } from 'node:crypto';
 import type { PolicyVariable } from '@openclb/model';
+import { requestIdOf } from '../log/record.ts';
 import { normalHost } from '../routes.ts';
 import type { Exchange } from '../state.ts';
 
@@ -35,7 +35,7 @@ const VARIABLES: Readonly<Record<PolicyVariable, (exchange: Exchange) => string>
   server_addr: ({ downstream }) => downstream.vip,
   server_port: ({ downstream }) => String(downstream.vport),
   vport: ({ downstream }) => String(downstream.vport),
-  stgw_request_id: (exchange) => (exchange.requestId ||= randomBytes(16).toString('hex')),
+  stgw_request_id: requestIdOf,
   forwarded_for: ({ downstream }) => node(downstream.clientAddress),
   forwarded_by: ({ downstream }) => node(downstream.vip),
 };

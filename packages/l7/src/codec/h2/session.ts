@@ -18,6 +18,7 @@ export class H2Session implements Timed {
   readonly secure: SecureIdentity | null;
   readonly identityFields: string;
   readonly identityTail: string;
+  readonly connectionId: number;
   readonly #proxy: ProxyContext;
   readonly #session: ServerHttp2Session;
   readonly #onClosed: () => void;
@@ -42,6 +43,7 @@ export class H2Session implements Timed {
     this.#onClosed = onClosed;
     this.accepted = accepted;
     this.secure = secure;
+    this.connectionId = ++proxy.connectionSerial;
     this.scheme = secure === null ? 'http' : 'https';
     this.identityFields = identityFields(accepted.clientAddress, this.scheme) + (secure?.clientFields ?? '');
     this.identityTail = `${this.identityFields}X-Forwarded-For: ${accepted.clientAddress}\r\n\r\n`;
@@ -63,6 +65,10 @@ export class H2Session implements Timed {
     session.on('error', () => this.#broken());
     session.on('close', () => this.#closed());
     wheel.set(this, limits.headTimeoutMs);
+  }
+
+  get requestCount(): number {
+    return this.#requests + 1;
   }
 
   #stream(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): void {

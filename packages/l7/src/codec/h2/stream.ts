@@ -4,7 +4,8 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { begin, clientClosed, clientDrained, clientEnded, giveUp, requestBytes } from '../../exchange.ts';
 import type { CompiledListener } from '../../image.ts';
 import { failureOf } from '../../phase/admit.ts';
-import { type FailureCode, failureResponse } from '../../phase/fail.ts';
+import { type FailureCode, failureResponse, FAILURES } from '../../phase/fail.ts';
+import { logRefused } from '../../phase/log.ts';
 import { countFailure } from '../../counters.ts';
 import { type Downstream, Exchange, type ProxyContext } from '../../state.ts';
 import { tunnelUp } from '../../tunnel.ts';
@@ -31,6 +32,7 @@ export class H2Stream implements Downstream, Timed {
   #isTunnel = false;
   /** Set when the exchange is over; what still comes is thrown away. */
   #isFinished = false;
+  readonly isHttp2 = true;
   isInputEnded = false;
   isClosed = false;
   deadline = Infinity;
@@ -47,6 +49,12 @@ export class H2Stream implements Downstream, Timed {
     stream.on('drain', () => this.#drained());
   }
 
+  get connectionId(): number {
+    return this.#session.connectionId;
+  }
+  get requestCount(): number {
+    return this.#session.requestCount;
+  }
   get clientAddress(): string {
     return this.#session.accepted.clientAddress;
   }
@@ -123,7 +131,7 @@ export class H2Stream implements Downstream, Timed {
   /** A request that never became an exchange. */
   #refuse(code: FailureCode): void {
     countFailure(this.#proxy.counters, code);
-    this.#proxy.counters.responses[4]++;
+    logRefused(this.#exchange, code, FAILURES[code].status);
     this.#isFinished = true;
     this.#write(failureResponse(code, false, false));
     this.#endInput();

@@ -1,0 +1,93 @@
+// clb logs: requests of a running box by time and condition, as they come, and the mistakes that people make.
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { clb, startClb } from './clb.ts';
+import { closers, freePort, get, portOf, web } from './servers.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'clb-logs-'));
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+  await rm(folder, { recursive: true });
+});
+
+test('requests of a box are found by time and condition, followed, and written to a file that SIGHUP opens again', async () => {
+  const [port, api] = [await freePort(), await freePort()];
+  const [file, logFile] = [join(folder, 'lb.yaml'), join(folder, 'access.log')];
+  const target = portOf(await web('one'));
+  await writeFile(
+    file,
+    `loadBalancers: [{ name: a, vips: [127.0.0.1], listeners: [{ protocol: HTTP, port: ${port}, rules: [{ path: /one, targets: [{ physical: 127.0.0.1, port: ${target} }] }] }] }]\n`,
+  );
+  const env = { CLB_CONTROLLER: `http://127.0.0.1:${api}`, CLB_API_KEY: 'key' };
+  const running = startClb(
+    [
+      'up',
+      '-f',
+      file,
+      '--api',
+      `127.0.0.1:${api}`,
+      '--access-log',
+      `store,file:${logFile}`,
+      '--access-log-format',
+      '$status $uri',
+    ],
+    { env },
+  );
+  closers.push(() => running.stop('SIGKILL'));
+  await running.sees('ready:');
+  expect(await get(port, '/one?x=1')).toContain('one for');
+  await get(port, '/two');
+
+  const found = await clb(['logs', '--since', '10m', '--where', 'status>=400 and domain=127.0.0.1', '--json'], { env });
+  expect(found.stderr).toBe('');
+  expect(JSON.parse(found.stdout)).toMatchObject([{ node: 'box', uri: '/two', status: 404, failure: 'no-rule' }]);
+  const lines = (await clb(['logs'], { env })).stdout.trim().split('\n');
+  expect(lines).toHaveLength(2);
+  expect(lines[0]).toMatch(
+    /^\S+Z box 127\.0\.0\.1 127\.0\.0\.1 "GET \/one\?x=1 HTTP\/1\.1" 200 \d+B [\d.]+s -> 127\.0\.0\.1:\d+$/,
+  );
+
+  const follower = startClb(['logs', '--follow', '--json', '--where', 'path ~ later'], { env });
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  await get(port, '/later');
+  await follower.sees('"uri":"/later"');
+  expect((await follower.stop()).stdout.trim().split('\n')).toHaveLength(1);
+
+  const wrong = await clb(['logs', '--where', 'status >> 500'], { env });
+  expect(wrong.status).toBe(2);
+  expect(wrong.stderr).toContain('--where, column 9: expected a value\n     status >> 500\n             ^');
+  expect((await clb(['logs', '--since', 'yesterday'], { env })).stderr).toContain('write it as 10m or 2026-');
+
+  await expect.poll(async () => readFile(logFile, 'utf8')).toBe('200 /one\n404 /two\n404 /later\n');
+  await rename(logFile, `${logFile}.1`);
+  running.child.kill('SIGHUP');
+  await get(port, '/two');
+  await expect.poll(async () => readFile(logFile, 'utf8').catch(() => ''), { timeout: 4000 }).toBe('404 /two\n');
+  expect((await running.stop()).status).toBe(0);
+}, 30_000);
+
+test('a box without a store says so, and a place that is none is refused', async () => {
+  const [port, api] = [await freePort(), await freePort()];
+  const file = join(folder, 'lb.yaml');
+  await writeFile(
+    file,
+    `loadBalancers: [{ name: a, vips: [127.0.0.1], listeners: [{ protocol: HTTP, port: ${port}, rules: [{ policy: { respond: { status: 200 } } }] }] }]\n`,
+  );
+  const env = { CLB_CONTROLLER: `http://127.0.0.1:${api}`, CLB_API_KEY: 'key' };
+  const running = startClb(['up', '-f', file, '--api', `127.0.0.1:${api}`], { env });
+  closers.push(() => running.stop('SIGKILL'));
+  await running.sees('ready:');
+  const mute = await clb(['logs'], { env });
+  expect(mute.status).toBe(1);
+  expect(mute.stderr).toContain('start it with --access-log store');
+  const refused = await clb(['up', '-f', file, '--access-log', 'printer']);
+  expect(refused.status).toBe(2);
+  expect(refused.stderr).toContain("'printer' is no place for logs");
+  const variable = await clb(['up', '-f', file, '--access-log', 'stdout', '--access-log-format', '$colour']);
+  expect(variable.stderr).toContain('$colour is no variable of logs');
+}, 30_000);

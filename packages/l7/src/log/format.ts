@@ -1,0 +1,74 @@
+// Records → lines: the short format, JSON, or a text with $variables as nginx's log_format has it. Made once, used for each record.
+import { HEALTH_LOG_FIELDS, LOG_FIELDS, type LogFieldName } from '@openclb/model';
+import type { AccessRecord, HealthRecord } from './record.ts';
+import { HEALTH_VALUES, LOG_VALUES, timeText, type Value } from './variables.ts';
+
+export type LineOf = (record: AccessRecord) => string;
+
+/** `combined`, `json`, or a text with $variables. Throws a RangeError for a variable that is not known. */
+export function formatOf(format: string): LineOf {
+  if (format === 'combined') return combinedLine;
+  return format === 'json' ? jsonLine : templateOf(format);
+}
+
+function combinedLine(record: AccessRecord): string {
+  return `${record.remoteAddress} [${timeText(record.time)}] ${record.host} "${escaped(record.method)} ${escaped(record.target)}" ${record.status} ${record.responseBytes} ${record.upstreamAddress || '-'} ${(record.requestMs / 1000).toFixed(3)} ${record.failure || '-'}\n`;
+}
+
+const NAMES = Object.keys(LOG_FIELDS) as LogFieldName[];
+
+function jsonLine(record: AccessRecord): string {
+  const row: Record<string, Value> = {};
+  for (const name of NAMES) row[name] = LOG_VALUES[name](record);
+  return `${JSON.stringify(row)}\n`;
+}
+
+function templateOf(format: string): LineOf {
+  const parts: (string | ((record: AccessRecord) => Value))[] = [];
+  let from = 0;
+  for (const match of format.matchAll(/\$(?:\{([a-z_]+)\}|([a-z_]+))/g)) {
+    const name = match[1] ?? match[2]!;
+    const value = Object.hasOwn(LOG_VALUES, name) ? LOG_VALUES[name as LogFieldName] : undefined;
+    if (value === undefined) {
+      throw new RangeError(
+        `$${name} is no variable of logs. Known are ${NAMES.map((known) => `$${known}`).join(', ')}`,
+      );
+    }
+    if (match.index > from) parts.push(format.slice(from, match.index));
+    parts.push(value);
+    from = match.index + match[0].length;
+  }
+  if (from < format.length) parts.push(format.slice(from));
+  return (record) => {
+    let line = '';
+    for (const part of parts) line += typeof part === 'string' ? part : shown(part(record));
+    return `${line}\n`;
+  };
+}
+
+/** What is empty or was not measured is a dash, as in nginx. */
+function shown(value: Value): string {
+  if (typeof value === 'number') return value < 0 ? '-' : String(value);
+  return value === '' ? '-' : escaped(value);
+}
+
+/** What a client writes must neither end the quotes nor the line. */
+function escaped(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  if (!/["\\\u0000-\u001f\u007f-\uffff]/.test(text)) return text;
+  // oxlint-disable-next-line no-control-regex
+  return text.replaceAll(/["\\\u0000-\u001f\u007f-\uffff]/g, (char) =>
+    char === '"' || char === '\\'
+      ? `\\${char}`
+      : `\\x${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`,
+  );
+}
+
+const HEALTH_NAMES = Object.keys(HEALTH_LOG_FIELDS) as (keyof typeof HEALTH_LOG_FIELDS)[];
+
+/** Health records are rare: always JSON, told from access lines by their first member. */
+export function healthLine(record: HealthRecord): string {
+  const row: Record<string, Value> = { log: 'health' };
+  for (const name of HEALTH_NAMES) row[name] = HEALTH_VALUES[name](record);
+  return `${JSON.stringify(row)}\n`;
+}
