@@ -57,6 +57,12 @@ describe('refused, with the field', () => {
     [{ redirect: { to: '/$secret' } }, '/policy/redirect/to'],
     [{ rewrite: { pattern: 'a{5000}', to: '/' } }, '/policy/rewrite/pattern'],
     [{ stickiness: { type: 'rewrite' } }, '/policy/stickiness/cookie'],
+    [{ forward: { type: 'grpc', verify: true } }, '/policy/forward'],
+    [{ forward: { type: 'https', verify: true } }, '/policy/forward/serverName'],
+    [{ hedge: {} }, '/policy/hedge'],
+    [{ hedge: { delayMs: 20, percentile: 95 } }, '/policy/hedge'],
+    [{ timeouts: { requestMs: 100 }, retry: { perTryMs: 200 } }, '/policy/retry/perTryMs'],
+    [{ mirror: { targetGroup: 'lbtg-none' } }, '/policy/mirror/targetGroup'],
     [{ stickiness: { type: 'insert', seconds: 29 } }, '/policy/stickiness/seconds'],
     [{ hash: { by: 'cookie' } }, '/policy/hash/name'],
   ])('%j', async (policy, field) => {

@@ -7,6 +7,14 @@ export interface Counters {
   /** By first digit of the final status: index 1 to 5. */
   responses: [number, number, number, number, number, number];
   retries: number;
+  /** Retries that the budget of their rule did not allow. */
+  retriesRefused: number;
+  /** Second targets asked where the first was slow, and those that answered first. */
+  hedges: number;
+  hedgesWon: number;
+  /** Requests copied to another group, and those that were too long or too many to be. */
+  mirrors: number;
+  mirrorsLeftOut: number;
   tunnels: number;
   bytesIn: number;
   bytesOut: number;
@@ -21,6 +29,11 @@ export function createCounters(): Counters {
     requests: 0,
     responses: [0, 0, 0, 0, 0, 0],
     retries: 0,
+    retriesRefused: 0,
+    hedges: 0,
+    hedgesWon: 0,
+    mirrors: 0,
+    mirrorsLeftOut: 0,
     tunnels: 0,
     bytesIn: 0,
     bytesOut: 0,

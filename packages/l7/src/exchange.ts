@@ -12,16 +12,19 @@ import { decideClosing, respond, respondBody, respondEnd, respondOwn, respondWit
 import { rewriteFiltered, rewriteFilteredResponse, rewriteRequest } from './phase/rewrite.ts';
 import { route } from './phase/route.ts';
 import { select } from './phase/select.ts';
-import { send, sendBody } from './phase/send.ts';
+import { readMs, send, sendBody } from './phase/send.ts';
 import { stick } from './phase/stick.ts';
+import type { OwnAnswer } from './policy/compile.ts';
 import { editResponse } from './policy/edit.ts';
 import { encoderEvents } from './policy/encode.ts';
 import { fieldOf } from './policy/view.ts';
+import { isStopped } from './sockets.ts';
 import type { Exchange } from './state.ts';
 import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
+import { IDEMPOTENT } from './upstream/compile.ts';
+import { mirror } from './upstream/mirror.ts';
+import { isWhole, mayRetry, noteFirstByte, prepare, substitute, unconnected } from './upstream/steps.ts';
 import type { UpstreamConnection, UpstreamEvents } from './upstream.ts';
-
-const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
 /**
  * A head has been parsed; `chunk` from `at` to `end` is what came behind it. Returns the offset after the body's part of it,
@@ -50,7 +53,7 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
     else if (exchange.requestBody.bytes > exchange.bodyBytesMax) giveUp(exchange, 'body-too-large');
     else {
       rewriteRequest(exchange, head);
-      attempt(exchange, false);
+      launch(exchange);
     }
   }
   return next;
@@ -126,7 +129,7 @@ async function beginFiltered(exchange: Exchange): Promise<void> {
   if (exchange.answer !== null) return answer(exchange);
   if (exchange.requestBody.bytes > exchange.bodyBytesMax) return giveUp(exchange, 'body-too-large');
   rewriteFiltered(exchange);
-  attempt(exchange, false);
+  launch(exchange);
 }
 
 function answer(exchange: Exchange): void {
@@ -135,13 +138,23 @@ function answer(exchange: Exchange): void {
   settle(exchange);
 }
 
+/** The first try. */
+function launch(exchange: Exchange): void {
+  if (exchange.plan !== null) prepare(exchange, giveUp);
+  attempt(exchange, false);
+}
+
 /** One try: select → stick → send. `wantsFresh` after a kept connection turned out to be dead. */
 function attempt(exchange: Exchange, wantsFresh: boolean, reason: FailureCode = 'no-target'): void {
   const failure = select(exchange);
   if (failure !== null) return giveUp(exchange, exchange.attempts > 0 ? reason : failure);
   const { target } = exchange.member!;
-  if (exchange.proxy.accessLog !== null) exchange.attemptAt = performance.now();
-  const connection = exchange.proxy.pool.acquire(target, exchange, wantsFresh);
+  const { plan, proxy } = exchange;
+  if (proxy.accessLog !== null) exchange.attemptAt = performance.now();
+  const connection =
+    plan === null
+      ? proxy.pool.acquire(target, exchange, wantsFresh)
+      : proxy.pool.acquire(target, exchange, wantsFresh, plan.spec.peer, plan.spec.times.connectMs);
   if (connection === null) return giveUp(exchange, 'target-full');
   stick(exchange);
   exchange.connection = connection;
@@ -164,6 +177,7 @@ export function requestBytes(exchange: Exchange, bytes: Buffer, at: number, end:
   }
   exchange.isRequestDone = requestBody.isDone;
   sendBody(exchange, bytes);
+  if (exchange.plan?.wantsMirror === true && exchange.isRequestDone) mirror(exchange);
   return next;
 }
 
@@ -173,6 +187,7 @@ function complete(exchange: Exchange, isClean: boolean): void {
   const reusable = isClean && exchange.isRequestDone && exchange.isUpstreamPersistent && !connection.isEnded;
   exchange.connection = null;
   connection.target.active--;
+  if (exchange.plan !== null) exchange.plan.grpcStatus = connection.grpcStatus;
   // A target that has said all and heard all is left with FIN; one that still gets a body, with RST.
   if (exchange.isRequestDone) connection.owner = null;
   else exchange.closesAfter = true;
@@ -184,6 +199,7 @@ function complete(exchange: Exchange, isClean: boolean): void {
 
 export function settle(exchange: Exchange): void {
   exchange.isActive = false;
+  exchange.plan?.end();
   log(exchange);
   exchange.downstream.finished(exchange.closesAfter);
 }
@@ -209,6 +225,7 @@ export function clientClosed(exchange: Exchange): void {
   if (!exchange.isActive) return;
   letGo(exchange);
   exchange.isActive = false;
+  exchange.plan?.end();
   if (!exchange.isTunnel) {
     exchange.failure = 'client-gone';
     exchange.proxy.counters.failures['client-gone'] = (exchange.proxy.counters.failures['client-gone'] ?? 0) + 1;
@@ -229,20 +246,34 @@ export function clientDrained(exchange: Exchange): void {
 
 /** A target was lost before it answered, or in the middle. Another is tried only where nothing was sent or nothing can be doubled. */
 function lost(exchange: Exchange, connection: UpstreamConnection, code: FailureCode): void {
-  const { proxy } = exchange;
-  const isUnsent = !exchange.isSent;
-  const isStale = connection.isReused && !exchange.hasAnswer && exchange.requestBody.framing === Framing.None;
-  const mayRepeat = isUnsent || (isStale && (connection.isUnsent || IDEMPOTENT.has(exchange.method)));
-  if (!isStale) {
-    connection.target.failures++;
-    proxy.onTargetFailure(connection.target);
+  const { plan, proxy } = exchange;
+  const { isUnprocessed, target } = connection;
+  const isUnsent = !exchange.isSent || isUnprocessed;
+  const isStale =
+    connection.isReused && !exchange.hasAnswer && !isUnprocessed && exchange.requestBody.framing === Framing.None;
+  if (!isStale && !isUnprocessed) {
+    target.failures++;
+    proxy.onTargetFailure(target);
   }
-  if (!mayRepeat || exchange.isResponding || exchange.attempts >= proxy.limits.attemptsMax)
-    return giveUp(exchange, code);
-  // A stale connection says nothing about its target; a refused one does.
-  if (isUnsent) exchange.tried.push(connection.target);
-  proxy.counters.retries++;
-  attempt(exchange, !isUnsent, code);
+  if (exchange.isResponding) return giveUp(exchange, code);
+  // The second target that was asked already now answers for the first.
+  if (plan !== null && plan.hedge !== null) return plan.hedge.adopt();
+  const mayRepeat =
+    isStale && exchange.attempts < proxy.limits.attemptsMax && (connection.isUnsent || IDEMPOTENT.has(exchange.method));
+  const isLeft = plan === null ? isUnsent && exchange.attempts < proxy.limits.attemptsMax : false;
+  if (!mayRepeat && !isLeft && !mayRetry(exchange, connection, code)) return giveUp(exchange, code);
+  // A stale connection says nothing about its target; a refused one does. A target that only left this stream out may be the only one.
+  const isAlone = isUnprocessed && exchange.rule!.group.usable.length === 1;
+  if (!(mayRepeat && !isUnsent) && !isAlone) exchange.tried.push(target);
+  again(exchange, (mayRepeat && !isUnsent) || isAlone, code);
+}
+
+/** One more try, with the body that has been sent. */
+function again(exchange: Exchange, wantsFresh: boolean, code: FailureCode): void {
+  exchange.proxy.counters.retries++;
+  if (exchange.isSent) exchange.plan?.refill(exchange);
+  exchange.hasAnswer = false;
+  attempt(exchange, wantsFresh, code);
 }
 
 /** What the pool tells: the upstream half of the walk. */
@@ -256,7 +287,7 @@ export const upstreamEvents: UpstreamEvents = {
     const exchange = connection.owner as Exchange;
     const { wheel, limits } = exchange.proxy;
     if (exchange.isTunnel) return tunnelDown(exchange, bytes, end);
-    wheel.set(connection, limits.readTimeoutMs);
+    wheel.set(connection, exchange.plan === null ? limits.readTimeoutMs : readMs(exchange));
     if (exchange.isResponding) {
       const next = respondBody(exchange, bytes, 0, end);
       return afterBody(exchange, next, end);
@@ -281,8 +312,8 @@ export const upstreamEvents: UpstreamEvents = {
     exchange.connection = null;
     connection.target.active--;
     if (exchange.isTunnel) return cutTunnel(exchange);
-    const isLate = error?.code === 'ETIMEDOUT';
-    if (!connection.isConnected) lost(exchange, connection, isLate ? 'connect-timeout' : 'connect-refused');
+    if (!connection.isConnected) lost(exchange, connection, unconnected(connection, error));
+    else if (error?.code === 'ERR_HTTP2_ERROR') lost(exchange, connection, 'response-malformed');
     else lost(exchange, connection, exchange.isResponding ? 'response-truncated' : 'response-missing');
   },
 
@@ -297,13 +328,12 @@ export const upstreamEvents: UpstreamEvents = {
       letGo(exchange);
       return cutTunnel(exchange);
     }
-    // It is the client that is slow: its own deadline decides.
-    if (connection.isPaused || (!exchange.isRequestDone && !exchange.hasAnswer)) {
-      return wheel.set(connection, limits.readTimeoutMs);
-    }
-    connection.target.failures++;
-    exchange.proxy.onTargetFailure(connection.target);
-    giveUp(exchange, 'response-timeout');
+    const isStuck = isStopped(connection.socket);
+    // It is the client that is slow: its own deadline decides. A client that streams messages has none.
+    const isClientSlow = !exchange.isRequestDone && !exchange.hasAnswer && (exchange.plan?.grpc ?? '') === '';
+    if (connection.isPaused || (isClientSlow && !isStuck)) return wheel.set(connection, limits.readTimeoutMs);
+    letGo(exchange);
+    lost(exchange, connection, isStuck ? 'send-timeout' : 'response-timeout');
   },
 
   drained(connection) {
@@ -330,6 +360,7 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
     exchange.hasAnswer = true;
     if (proxy.accessLog !== null) exchange.answeredAt = performance.now();
     if (exchange.rule!.scheduler === 'p2c') noteLatency(exchange, connection);
+    if (exchange.plan !== null) noteFirstByte(exchange);
   }
   const at = receive(exchange, bytes, end);
   if (at === INCOMPLETE) return true;
@@ -339,6 +370,10 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
   if (head.status === 101) {
     if (!exchange.wantsUpgrade || !exchange.isRequestDone) return malformed(exchange);
     return openTunnel(exchange, head, bytes, at, end);
+  }
+  if (exchange.plan !== null) {
+    const instead = substitute(exchange, connection, head);
+    if (instead !== null) return replace(exchange, connection, instead, isWhole(exchange, head, end - at));
   }
   if (!frame(exchange, head)) return malformed(exchange);
   if (head.keepAliveAt >= 0) noteKeepAlive(connection, head);
@@ -350,6 +385,27 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
     return false;
   }
   return afterBody(exchange, respond(exchange, head, bytes, at, end), end);
+}
+
+/** The target's answer is not the client's: another target is asked, or a page stands for it. */
+function replace(
+  exchange: Exchange,
+  connection: UpstreamConnection,
+  instead: OwnAnswer | 'retry',
+  isReusable: boolean,
+): boolean {
+  exchange.connection = null;
+  connection.target.active--;
+  if (isReusable) connection.release();
+  else connection.discard();
+  if (instead === 'retry') {
+    exchange.tried.push(connection.target);
+    again(exchange, false, 'response-refused');
+  } else {
+    respondOwn(exchange, instead.status, instead.fields, instead.body);
+    settle(exchange);
+  }
+  return isReusable;
 }
 
 async function answerFiltered(
@@ -390,9 +446,9 @@ function noteLatency({ sentAt }: Exchange, { target }: UpstreamConnection): void
 }
 
 function malformed(exchange: Exchange): boolean {
-  const { connection } = exchange;
-  connection!.target.failures++;
-  giveUp(exchange, 'response-malformed');
+  const connection = exchange.connection!;
+  letGo(exchange);
+  lost(exchange, connection, 'response-malformed');
   return false;
 }
 

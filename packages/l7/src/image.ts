@@ -151,7 +151,7 @@ function routesOf(
         matcher: match === undefined ? null : new Matcher(match, rule.id),
         variants: [],
         hasConditions: match !== undefined,
-        policy: compilePolicy(rule.policy, rule.path, row.policy, policies.get(rule.id) ?? null),
+        policy: compilePolicy(rule.policy, rule.path, row.policy, policies.get(rule.id) ?? null, groupOf),
       };
     });
     const routes = new RouteTable(withVariants(rules));

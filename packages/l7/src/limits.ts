@@ -25,6 +25,12 @@ export interface Limits {
   readonly idlePerTargetMax: number;
   /** Connections to one target, idle and busy. */
   readonly connectionsPerTargetMax: number;
+  /** HTTP/2 connections to one target, each way of speaking to it. */
+  readonly h2SessionsPerTargetMax: number;
+  /** Streams at once that we open on one of them, where the target allows more. */
+  readonly h2UpstreamStreamsMax: number;
+  /** Bytes of an answer that a target may send before the client has taken them; per HTTP/2 stream. */
+  readonly h2UpstreamWindowBytes: number;
   /** Targets tried for one request, the first included. */
   readonly attemptsMax: number;
   readonly connectTimeoutMs: number;
@@ -63,6 +69,9 @@ export const DEFAULT_LIMITS: Limits = {
   connectionsMax: 100_000,
   idlePerTargetMax: 256,
   connectionsPerTargetMax: 50_000,
+  h2SessionsPerTargetMax: 64,
+  h2UpstreamStreamsMax: 256,
+  h2UpstreamWindowBytes: 256 * 1024,
   attemptsMax: 3,
   connectTimeoutMs: 4_000,
   readTimeoutMs: 60_000,

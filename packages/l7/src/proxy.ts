@@ -292,10 +292,7 @@ class ProxyProcess implements Proxy {
       clearTimeout(timer);
     }
     for (const entry of this.#connections) entry.destroy();
-    for (const target of this.#image.targets.values()) {
-      this.#context.pool.retire(target);
-      for (const connection of target.open) this.#context.pool.discard(connection);
-    }
+    for (const target of this.#image.targets.values()) this.#context.pool.close(target);
     this.#tls.close();
     this.#ready.close();
     this.#wheel.close();

@@ -6,7 +6,7 @@ import { TLSSocket } from 'node:tls';
  * The peer does not read what waits for it, and `drain` will come. A write of a whole watermark says "stop" even when the kernel took
  * all of it at once, so its word alone is not enough.
  */
-export function isStopped(socket: net.Socket): boolean {
+export function isStopped(socket: Pick<net.Socket, 'writableNeedDrain' | 'writableLength'>): boolean {
   return socket.writableNeedDrain && socket.writableLength > 0;
 }
 

@@ -14,6 +14,7 @@ import type { Encoder } from './policy/compress.ts';
 import type { MessageEdit } from './policy/edit.ts';
 import type { Member } from './scheduler.ts';
 import type { Target, UpstreamConnection, UpstreamPool } from './upstream.ts';
+import type { Plan } from './upstream/plan.ts';
 import type { Wheel } from './wheel.ts';
 
 export interface ProxyContext {
@@ -126,6 +127,8 @@ export class Exchange {
   member: Member | null = null;
   connection: UpstreamConnection | null = null;
   attempts = 0;
+  /** What the rule asks of its targets' side beyond one try in plain HTTP/1.1; null for most. */
+  plan: Plan | null = null;
 
   isSent = false;
   isRequestDone = false;
@@ -186,6 +189,7 @@ export class Exchange {
     this.encoder = null;
     this.member = null;
     this.attempts = 0;
+    this.plan = null;
     this.isSent = false;
     this.hasAnswer = false;
     this.isResponding = false;

@@ -15,7 +15,7 @@ export function openTunnel(exchange: Exchange, head: Head, bytes: Buffer, at: nu
   exchange.closesAfter = true;
   proxy.counters.tunnels++;
   connection!.shareBuffer();
-  proxy.wheel.set(connection!, proxy.limits.tunnelIdleMs);
+  proxy.wheel.set(connection!, idleMs(exchange));
   downstream.write(rewriteResponse(exchange, head) + bytes.toString('latin1', at, end));
   const early = downstream.becomeTunnel();
   if (early !== null) tunnelUp(exchange, early);
@@ -25,7 +25,7 @@ export function openTunnel(exchange: Exchange, head: Head, bytes: Buffer, at: nu
 /** Target → client. `bytes` is the pool's, so it is copied. */
 export function tunnelDown(exchange: Exchange, bytes: Buffer, end: number): boolean {
   const { downstream, proxy, connection } = exchange;
-  proxy.wheel.set(connection!, proxy.limits.tunnelIdleMs);
+  proxy.wheel.set(connection!, idleMs(exchange));
   exchange.responseBytes += end;
   downstream.write(end <= STRING_BYTES_MAX ? bytes.toString('latin1', 0, end) : Buffer.from(bytes.subarray(0, end)));
   return !downstream.isBacklogged;
@@ -34,7 +34,7 @@ export function tunnelDown(exchange: Exchange, bytes: Buffer, end: number): bool
 /** Client → target. */
 export function tunnelUp(exchange: Exchange, bytes: Buffer): void {
   const { downstream, proxy, connection } = exchange;
-  proxy.wheel.set(connection!, proxy.limits.tunnelIdleMs);
+  proxy.wheel.set(connection!, idleMs(exchange));
   exchange.requestBytes += bytes.length;
   const { socket } = connection!;
   connection!.flush();
@@ -51,6 +51,10 @@ export function upstreamEndedTunnel(exchange: Exchange): void {
   const { downstream } = exchange;
   downstream.endTunnel();
   if (downstream.isInputEnded) finish(exchange);
+}
+
+function idleMs({ plan, proxy }: Exchange): number {
+  return plan?.spec.times.tunnelIdleMs ?? proxy.limits.tunnelIdleMs;
 }
 
 /** Both sides have ended; what is still to be written is, and the sockets close behind it. */

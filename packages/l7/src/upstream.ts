@@ -2,8 +2,12 @@
 // Connections read into one shared buffer, so an idle one costs no buffer and a busy one no allocation per read; one that
 // brings large bodies gets a buffer of its own, which is written to the client without a copy.
 import net from 'node:net';
+import tls from 'node:tls';
 import type { Limits } from './limits.ts';
 import type { Outbox, Sender } from './outbox.ts';
+import type { Peer } from './upstream/peer.ts';
+import { UpstreamSession } from './upstream/session.ts';
+import { cut } from './sockets.ts';
 import type { Timed, Wheel } from './wheel.ts';
 
 const READ_BYTES = 64 * 1024;
@@ -34,13 +38,69 @@ export interface UpstreamEvents {
   drained(connection: UpstreamConnection): void;
 }
 
+/** The side of a connection that exchanges write to. */
+export interface UpstreamSocket {
+  write(data: string | Buffer, encoding?: 'latin1'): boolean;
+  cork(): void;
+  uncork(): void;
+  end(): void;
+  destroySoon(): void;
+  readonly writableNeedDrain: boolean;
+  readonly writableLength: number;
+}
+
+/** What carries one exchange at a time to a target: a socket of HTTP/1.1, or one stream of an HTTP/2 connection. */
+export interface UpstreamConnection extends Timed {
+  readonly target: Target;
+  readonly socket: UpstreamSocket;
+  /** Who is told; the pool's own events unless something else holds this connection (`hedge.ts`, `mirror.ts`). */
+  events: UpstreamEvents;
+  /** What holds this connection; null while idle. */
+  owner: unknown;
+  isConnected: boolean;
+  /** TCP stands, TLS does not yet. */
+  readonly isHandshaking: boolean;
+  isReused: boolean;
+  isClosed: boolean;
+  /** The target's FIN has been seen. */
+  readonly isEnded: boolean;
+  readonly isPaused: boolean;
+  /** The target has said that it did nothing with this request (RFC 9113 8.7). */
+  readonly isUnprocessed: boolean;
+  /** Of a gRPC answer; −1: none. */
+  readonly grpcStatus: number;
+  /** Set from `Keep-Alive: timeout=` of the target, so that we close before it does. */
+  idleMs: number;
+  /** A response head that has not arrived whole. */
+  partial: Buffer | null;
+  /** Bytes of the current buffer wait for the client, so it must not be read into again. */
+  isLent: boolean;
+  /** Sends a request head, at the end of the turn at the latest. */
+  post(text: string): void;
+  /** To be called before anything is written that must follow what `post` was given. */
+  flush(): void;
+  /** Nothing of the last request has been given to the kernel. */
+  readonly isUnsent: boolean;
+  resume(): void;
+  /** Back to the shared buffer: an idle tunnel must not hold 64 KiB. */
+  shareBuffer(): void;
+  /** Gives it back where it may carry another request. */
+  release(): void;
+  /** Ends it at once. */
+  discard(): void;
+  forget(): void;
+}
+
 /** One target as this proxy sees it. It outlives images in which it does not change. */
 export class Target {
   readonly identity: TargetIdentity;
   readonly key: string;
-  readonly idle: UpstreamConnection[] = [];
-  /** Every open connection, idle ones included. */
-  readonly open = new Set<UpstreamConnection>();
+  /** Plain HTTP/1.1, as nearly every target speaks it; the others by `Peer.key`. */
+  readonly idle: SocketConnection[] = [];
+  readonly idleByPeer = new Map<string, SocketConnection[]>();
+  readonly sessions = new Map<string, UpstreamSession[]>();
+  /** Every open connection of HTTP/1.1, idle ones included. */
+  readonly open = new Set<SocketConnection>();
   /** Exchanges and tunnels in flight. */
   active = 0;
   requests = 0;
@@ -61,23 +121,23 @@ export function identityKey(identity: TargetIdentity): string {
   return `${identity.id} ${identity.address} ${identity.port} ${identity.source ?? ''}`;
 }
 
-export class UpstreamConnection implements Sender, Timed {
+export class SocketConnection implements UpstreamConnection, Sender {
   readonly target: Target;
   readonly socket: net.Socket;
   readonly #pool: UpstreamPool;
-  /** The exchange that holds this connection; null while idle. */
+  readonly #idle: SocketConnection[];
+  events: UpstreamEvents;
   owner: unknown = null;
   isConnected = false;
+  isHandshaking = false;
   isReused = false;
   isClosed = false;
-  /** The target's FIN has been seen. */
   isEnded = false;
   isPaused = false;
-  /** Set from `Keep-Alive: timeout=` of the target, so that we close before it does. */
+  readonly isUnprocessed = false;
+  readonly grpcStatus = -1;
   idleMs: number;
-  /** A response head that has not arrived whole. */
   partial: Buffer | null = null;
-  /** Bytes of the current buffer wait for the client, so it must not be read into again. */
   isLent = false;
   /** A request head that is kept back to the end of the turn. */
   #outgoing = '';
@@ -85,13 +145,15 @@ export class UpstreamConnection implements Sender, Timed {
   deadline = Infinity;
   wheelTick = -1;
 
-  constructor(pool: UpstreamPool, target: Target, owner: unknown) {
+  constructor(pool: UpstreamPool, target: Target, owner: unknown, peer: Peer | null, idle: SocketConnection[]) {
     this.#pool = pool;
+    this.#idle = idle;
+    this.events = pool.events;
     this.target = target;
     this.owner = owner;
     this.idleMs = pool.limits.upstreamIdleMs;
     const { address, port, source } = target.identity;
-    this.socket = net.connect({
+    const options = {
       host: address,
       port,
       ...(source === null ? {} : { localAddress: source }),
@@ -102,16 +164,20 @@ export class UpstreamConnection implements Sender, Timed {
       autoSelectFamily: false,
       onread: {
         buffer: () => this.#nextBuffer(),
-        callback: (length, bytes) => this.#read(length, bytes as Buffer),
+        callback: (length: number, bytes: Uint8Array) => this.#read(length, bytes as Buffer),
       },
-    });
-    this.socket.on('connect', () => {
+    };
+    this.socket =
+      peer === null ? net.connect(options) : tls.connect({ ...options, ...peer.tls } as tls.ConnectionOptions);
+    if (peer !== null) this.socket.once('connect', () => (this.isHandshaking = true));
+    this.socket.on(peer === null ? 'connect' : 'secureConnect', () => {
+      this.isHandshaking = false;
       if (this.isClosed) return;
       this.isConnected = true;
-      pool.events.connected(this);
+      this.events.connected(this);
     });
     this.socket.on('end', () => this.#ended());
-    this.socket.on('drain', () => pool.events.drained(this));
+    this.socket.on('drain', () => this.events.drained(this));
     this.socket.on('error', (error) => this.#lost(error));
     this.socket.on('close', () => this.#lost(null));
   }
@@ -145,7 +211,6 @@ export class UpstreamConnection implements Sender, Timed {
     return this.#own;
   }
 
-  /** Back to the shared buffer: an idle tunnel must not hold 64 KiB. */
   shareBuffer(): void {
     if (this.#own === null) return;
     this.#own = null;
@@ -160,10 +225,10 @@ export class UpstreamConnection implements Sender, Timed {
     }
     if (this.owner === null) {
       // Bytes that nobody asked for: whatever comes next could be taken for the answer to another client's request.
-      this.#pool.discard(this);
+      this.discard();
       return false;
     }
-    const goesOn = this.#pool.events.bytes(this, bytes, length);
+    const goesOn = this.events.bytes(this, bytes, length);
     if (!goesOn && !this.isClosed) this.isPaused = true;
     return goesOn;
   }
@@ -171,15 +236,15 @@ export class UpstreamConnection implements Sender, Timed {
   #ended(): void {
     this.isEnded = true;
     if (this.isClosed) return;
-    if (this.owner === null) this.#pool.discard(this);
-    else this.#pool.events.ended(this);
+    if (this.owner === null) this.discard();
+    else this.events.ended(this);
   }
 
   #lost(error: NodeJS.ErrnoException | null): void {
     if (this.isClosed) return;
     const held = this.owner !== null;
-    this.#pool.forget(this);
-    if (held) this.#pool.events.failed(this, error);
+    this.forget();
+    if (held) this.events.failed(this, error);
     this.owner = null;
   }
 
@@ -190,8 +255,41 @@ export class UpstreamConnection implements Sender, Timed {
   }
 
   onDeadline(): void {
-    if (this.owner === null) this.#pool.discard(this);
-    else this.#pool.events.timedOut(this);
+    if (this.owner === null) this.discard();
+    else this.events.timedOut(this);
+  }
+
+  release(): void {
+    this.owner = null;
+    this.partial = null;
+    const { target } = this;
+    const { limits, wheel } = this.#pool;
+    const isFull = target.isRetired || this.#idle.length >= limits.idlePerTargetMax;
+    if (isFull || this.isEnded || this.isPaused || this.isClosed) {
+      this.discard();
+      return;
+    }
+    this.#idle.push(this);
+    wheel.set(this, this.idleMs);
+  }
+
+  discard(): void {
+    if (this.isClosed) return;
+    const isBusy = this.owner !== null;
+    this.forget();
+    this.owner = null;
+    // FIN alone would let a target that allows half-closed clients work on for nobody.
+    if (isBusy && this.isConnected && !this.isEnded) cut(this.socket);
+    else this.socket.destroy();
+  }
+
+  forget(): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.shareBuffer();
+    this.target.open.delete(this);
+    const at = this.#idle.lastIndexOf(this);
+    if (at >= 0) this.#idle.splice(at, 1);
   }
 }
 
@@ -212,62 +310,73 @@ export class UpstreamPool {
   }
 
   /** An idle connection, or a new one that is still connecting; null when the target has too many. */
-  acquire(target: Target, owner: unknown, wantsFresh: boolean): UpstreamConnection | null {
-    for (
-      let connection = wantsFresh ? undefined : target.idle.pop();
-      connection !== undefined;
-      connection = target.idle.pop()
-    ) {
+  acquire(
+    target: Target,
+    owner: unknown,
+    wantsFresh: boolean,
+    peer: Peer | null = null,
+    connectMs: number = this.limits.connectTimeoutMs,
+  ): UpstreamConnection | null {
+    if (peer?.isHttp2 === true) return this.#stream(target, owner, wantsFresh, peer, connectMs);
+    const idle = peer === null ? target.idle : listOf(target.idleByPeer, peer.key);
+    for (let connection = wantsFresh ? undefined : idle.pop(); connection !== undefined; connection = idle.pop()) {
       if (connection.isClosed || connection.isEnded || connection.socket.destroyed) continue;
       connection.owner = owner;
+      connection.events = this.events;
       connection.isReused = true;
       return connection;
     }
     if (target.open.size >= this.limits.connectionsPerTargetMax) return null;
-    const connection = new UpstreamConnection(this, target, owner);
+    const connection = new SocketConnection(this, target, owner, peer, idle);
     target.open.add(connection);
-    this.wheel.set(connection, this.limits.connectTimeoutMs);
+    this.wheel.set(connection, connectMs);
     return connection;
   }
 
-  /** Gives a connection back that may carry another request. */
-  release(connection: UpstreamConnection): void {
-    const { target } = connection;
-    connection.owner = null;
-    connection.partial = null;
-    const isFull = target.isRetired || target.idle.length >= this.limits.idlePerTargetMax;
-    if (isFull || connection.isEnded || connection.isPaused || connection.isClosed) {
-      this.discard(connection);
-      return;
+  #stream(target: Target, owner: unknown, wantsFresh: boolean, peer: Peer, connectMs: number) {
+    const sessions = listOf(target.sessions, peer.key);
+    let session = wantsFresh ? undefined : sessions.find((candidate) => candidate.hasRoom);
+    if (session === undefined) {
+      if (sessions.length >= this.limits.h2SessionsPerTargetMax) return null;
+      session = new UpstreamSession(this, target, peer, connectMs);
+      sessions.push(session);
     }
-    target.idle.push(connection);
-    this.wheel.set(connection, connection.idleMs);
+    return session.open(owner);
   }
 
-  /** Ends a connection at once. */
+  release(connection: UpstreamConnection): void {
+    connection.release();
+  }
+
   discard(connection: UpstreamConnection): void {
-    if (connection.isClosed) return;
-    const isBusy = connection.owner !== null;
-    this.forget(connection);
-    connection.owner = null;
-    // FIN alone would let a target that allows half-closed clients work on for nobody.
-    if (isBusy && connection.isConnected && !connection.isEnded) connection.socket.resetAndDestroy();
-    else connection.socket.destroy();
+    connection.discard();
   }
 
   forget(connection: UpstreamConnection): void {
-    if (connection.isClosed) return;
-    connection.isClosed = true;
-    connection.shareBuffer();
-    const { target } = connection;
-    target.open.delete(connection);
-    const at = target.idle.lastIndexOf(connection);
-    if (at >= 0) target.idle.splice(at, 1);
+    connection.forget();
   }
 
   /** The target left the image: idle connections go now, busy ones when their exchange is over. */
   retire(target: Target): void {
     target.isRetired = true;
-    for (const connection of target.idle.splice(0)) this.discard(connection);
+    for (const connection of target.idle.splice(0)) connection.discard();
+    for (const idle of target.idleByPeer.values()) for (const connection of idle.splice(0)) connection.discard();
+    for (const sessions of target.sessions.values()) for (const session of sessions.slice()) session.drain();
   }
+
+  /** Everything goes at once. */
+  close(target: Target): void {
+    this.retire(target);
+    for (const connection of target.open) connection.discard();
+    for (const sessions of target.sessions.values()) for (const session of sessions.slice()) session.destroy();
+  }
+}
+
+function listOf<T>(lists: Map<string, T[]>, key: string): T[] {
+  let list = lists.get(key);
+  if (list === undefined) {
+    list = [];
+    lists.set(key, list);
+  }
+  return list;
 }

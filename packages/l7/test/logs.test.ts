@@ -56,6 +56,7 @@ const RECORD: AccessRecord = {
   upstreamAddress: '10.0.0.1:8080',
   upstreamStatus: 200,
   attempts: 1,
+  grpcStatus: -1,
   requestBytes: 100,
   responseBytes: 200,
   requestMs: 12.4,

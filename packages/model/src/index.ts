@@ -24,5 +24,6 @@ export * from './rule-policy.ts';
 export * from './status.ts';
 export * from './target-group.ts';
 export * from './target.ts';
+export * from './upstream-policy.ts';
 export * from './validate.ts';
 export * from './vpc.ts';

@@ -49,6 +49,7 @@ export const LOG_FIELDS = {
   listener: { type: 'text', description: 'Listener' },
   rule: { type: 'text', description: 'Rule' },
   attempts: { type: 'number', description: 'Targets tried' },
+  grpc_status: { type: 'number', description: 'Status of a gRPC answer; -1: none' },
   failure: { type: 'text', description: 'Code of what went wrong; empty: nothing' },
 } as const satisfies Record<string, LogField>;
 export type LogFieldName = keyof typeof LOG_FIELDS;

@@ -1,6 +1,7 @@
 // What a rule or an HTTP listener does beyond choosing a group: conditions, stickiness, redirects, limits, header edits,
 // compression (tencent-cloud.md C-P0, E2, E3, E5). The same objects are stored and compiled into proxy images.
 import { type Static, Type } from 'typebox';
+import { Forward, Hedge, Mirror, Retry, UpstreamTimeouts } from './upstream-policy.ts';
 
 const closed = { additionalProperties: false } as const;
 
@@ -148,8 +149,11 @@ export const ErrorPage = Type.Object(
     codes: Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
       minItems: 1,
       maxItems: 64,
-      description: 'Statuses of the proxy that are answered with this page',
+      description: 'Statuses that are answered with this page',
     }),
+    of: Type.Optional(
+      Type.Enum(['proxy', 'target', 'both'], { default: 'proxy', description: 'Whose answers it replaces' }),
+    ),
     status: Type.Optional(Type.Integer({ minimum: 200, maximum: 599, description: 'Status instead' })),
     contentType: Type.Optional(contentType),
     body: Type.Optional(body),
@@ -157,7 +161,7 @@ export const ErrorPage = Type.Object(
       Type.String({ maxLength: 500, pattern: '^(/|https?://)[!-~]*$', description: 'Redirect there instead (302)' }),
     ),
   },
-  { ...closed, description: 'Page for errors of the proxy' },
+  { ...closed, description: 'Page for errors' },
 );
 export type ErrorPage = Static<typeof ErrorPage>;
 
@@ -240,6 +244,11 @@ export const RulePolicy = Type.Object(
     requestHeaders: Type.Optional(edits('Edits of requests')),
     responseHeaders: Type.Optional(edits('Edits of responses')),
     compression: Type.Optional(Compression),
+    forward: Type.Optional(Forward),
+    timeouts: Type.Optional(UpstreamTimeouts),
+    retry: Type.Optional(Retry),
+    hedge: Type.Optional(Hedge),
+    mirror: Type.Optional(Mirror),
     hash: Type.Optional(
       Type.Object(
         {

@@ -53,8 +53,16 @@ function ruleRow(input: FragmentInput, rule: StoredRule, fragment: Fragment): Pr
     ...(answers ? {} : { group: proxyGroup(input, targetGroup, `target group of ${id}`, fragment) }),
     isDefault,
     scheduler,
-    ...(policy === undefined ? {} : { policy: policyRow(input, id, policy) }),
+    ...(policy === undefined ? {} : { policy: policyRow(input, id, mirrored(input, id, policy, fragment)) }),
   };
+}
+
+/** The group that gets copies is one of the image's own. */
+function mirrored(input: FragmentInput, id: string, policy: RulePolicy, fragment: Fragment): RulePolicy {
+  const { mirror } = policy;
+  if (mirror === undefined) return policy;
+  const targetGroup = proxyGroup(input, mirror.targetGroup, `mirror of ${id}`, fragment);
+  return { ...policy, mirror: { ...mirror, targetGroup } };
 }
 
 /** A redirect to another rule becomes an address: nodes know no rules but those that they match. */

@@ -14,6 +14,7 @@ import { KEY, PREFIX } from '../desired/keys.ts';
 import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
 import { answersItself, checkListenerPolicy, checkRegex, checkRulePolicy, conditionOf } from './policy.ts';
+import { checkUpstreamPolicy } from './upstream.ts';
 import { compact, type Edit, newId, reject, requireReference } from './context.ts';
 
 /** Rules are kept as they are; `saveRule` and `removeRule` change them. */
@@ -99,7 +100,14 @@ export function saveRule(edit: Edit, listener: StoredListener, input: RuleInput,
   } else if (!answersItself(input.policy)) {
     reject('/targetGroup', 'is missing', 'Name a target group, or let the policy redirect or respond.');
   }
-  if (input.policy !== undefined) checkRulePolicy(input.policy, input.path ?? RULE_DEFAULTS.path);
+  if (input.policy !== undefined) {
+    checkRulePolicy(input.policy, input.path ?? RULE_DEFAULTS.path);
+    checkUpstreamPolicy(input.policy, input.scheduler ?? RULE_DEFAULTS.scheduler, listener);
+    const { mirror } = input.policy;
+    if (mirror !== undefined) {
+      requireReference(edit, KEY.targetGroup(mirror.targetGroup), '/policy/mirror/targetGroup', mirror.targetGroup);
+    }
+  }
   edit.draft.touch(KEY.lock(listener.loadBalancer));
   const condition = conditionOf(input.policy);
   const naturalName = `${listener.id}/${input.domain ?? ''}${input.path ?? ''}${condition}`;

@@ -11,7 +11,9 @@ export function userOf(state: DesiredState, kind: StoredKind, id: string | numbe
     case 'targetGroup':
       return find(
         state.listener,
-        (value) => value.targetGroup === id || value.rules.some((rule) => rule.targetGroup === id),
+        (value) =>
+          value.targetGroup === id ||
+          value.rules.some((rule) => rule.targetGroup === id || rule.policy?.mirror?.targetGroup === id),
       );
     case 'certificate':
       return find(state.listener, (value) => value.certificates.includes(String(id)));

@@ -33,6 +33,8 @@ export interface AccessRecord {
   readonly upstreamAddress: string;
   readonly upstreamStatus: number;
   readonly attempts: number;
+  /** Of gRPC: what the target said in fields or trailers, or the proxy for it; −1: none. */
+  readonly grpcStatus: number;
   readonly requestBytes: number;
   readonly responseBytes: number;
   readonly requestMs: number;
@@ -97,6 +99,7 @@ export function recordOf(exchange: Exchange): AccessRecord {
     upstreamAddress: member === null ? '' : `${member.target.identity.address}:${member.target.identity.port}`,
     upstreamStatus: exchange.upstreamStatus,
     attempts: exchange.attempts,
+    grpcStatus: exchange.plan?.grpcStatus ?? -1,
     requestBytes: exchange.requestBytes,
     responseBytes: exchange.responseBytes,
     requestMs: now - exchange.startedAt,

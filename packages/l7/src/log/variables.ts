@@ -49,6 +49,7 @@ export const LOG_VALUES: Readonly<Record<LogFieldName, (record: AccessRecord) =>
   listener: (record) => record.listener,
   rule: (record) => record.rule,
   attempts: (record) => record.attempts,
+  grpc_status: (record) => record.grpcStatus,
   failure: (record) => record.failure,
 };
 

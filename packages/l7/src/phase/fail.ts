@@ -1,6 +1,8 @@
 // fail: joins the walk from anywhere. One table says which status a failure has and whose fault it is (conventions.md 1.7).
+import { Framing } from '../codec/body.ts';
 import { countFailure } from '../counters.ts';
 import type { Exchange } from '../state.ts';
+import { grpcFields, grpcStatusOf } from '../upstream/grpc.ts';
 
 interface FailureRow {
   readonly status: number;
@@ -40,6 +42,10 @@ export const FAILURES = {
   'target-full': { status: 503, source: 'upstream', retryable: true },
   'connect-refused': { status: 502, source: 'upstream', retryable: true },
   'connect-timeout': { status: 504, source: 'upstream', retryable: true },
+  'target-handshake': { status: 502, source: 'upstream', retryable: true },
+  'send-timeout': { status: 504, source: 'upstream', retryable: false },
+  'request-timeout': { status: 504, source: 'upstream', retryable: false },
+  'response-refused': { status: 502, source: 'upstream', retryable: true },
   'response-timeout': { status: 504, source: 'upstream', retryable: false },
   'response-missing': { status: 502, source: 'upstream', retryable: false },
   'response-malformed': { status: 502, source: 'upstream', retryable: false },
@@ -97,12 +103,35 @@ export function failureResponse(code: FailureCode, closes: boolean, isHead: bool
   return ownResponse(status, fields, `${status} ${reasonOf(status)}: ${code}\n`, closes, isHead);
 }
 
+/** In the middle of a stream of messages a status can still be told, and is better than a cut: the client knows why. */
+function endsByTrailers(exchange: Exchange, code: FailureCode): boolean {
+  const { downstream, plan, responseBody } = exchange;
+  const isWhole = responseBody.framing === Framing.Chunked && !responseBody.isDone && exchange.readsTrailers;
+  if (!isWhole || !plan!.spec.isGrpc || exchange.encoder !== null) return false;
+  plan!.grpcStatus = grpcStatusOf(code, FAILURES[code].status);
+  downstream.write(`0\r\ngrpc-status: ${plan!.grpcStatus}\r\ngrpc-message: ${code}\r\n\r\n`);
+  exchange.closesAfter = true;
+  return true;
+}
+
+/** A gRPC client reads its status in fields: an answer of trailers alone (PROTOCOL-HTTP2). */
+function failGrpc(exchange: Exchange, code: FailureCode): void {
+  const { downstream, plan } = exchange;
+  const fields = `${grpcFields(plan!.grpc, code, FAILURES[code].status)}X-Clb-Error: ${code}\r\n`;
+  exchange.status = 200;
+  const text = ownResponse(200, fields, '', exchange.closesAfter, false);
+  plan!.grpcStatus = grpcStatusOf(code, FAILURES[code].status);
+  exchange.responseBytes = text.length;
+  downstream.write(text);
+}
+
 /** Answers a failed exchange, or cuts the client off when the answer had begun. The caller has let go of the target. */
 export function fail(exchange: Exchange, code: FailureCode): void {
   const { downstream, proxy } = exchange;
   exchange.failure = code;
   countFailure(proxy.counters, code);
   if (exchange.isResponding) {
+    if (exchange.plan?.grpc === 'grpc' && endsByTrailers(exchange, code)) return;
     // The client goes because we cut it off: that is not counted as its own doing.
     exchange.isActive = false;
     downstream.abort();
@@ -115,6 +144,7 @@ export function fail(exchange: Exchange, code: FailureCode): void {
     !downstream.canKeepAlive ||
     FAILURES[code].source === 'downstream';
   exchange.isResponding = true;
+  if (exchange.plan !== null && exchange.plan.grpc !== '') return failGrpc(exchange, code);
   const page = exchange.rule?.policy?.errorPages?.get(exchange.status);
   if (page !== undefined) {
     exchange.status = page.status;

@@ -5,6 +5,7 @@ import type { CompiledRule } from '../image.ts';
 import type { FailureCode } from '../phase/fail.ts';
 import { normalPath } from '../routes.ts';
 import type { Exchange } from '../state.ts';
+import { Plan } from '../upstream/plan.ts';
 import type { CompiledListenerPolicy, CompiledPolicy } from './compile.ts';
 import { encodeCaptures } from './template.ts';
 import { cookieOf, fieldOf, targetOf } from './view.ts';
@@ -32,7 +33,9 @@ export function applyListenerPolicy(
 }
 
 export function applyPolicy(exchange: Exchange, head: Head | null, policy: CompiledPolicy): FailureCode | null {
-  const { bodyBytesMax, compressor, guard, hash, redirect, respond, rewrite, sticky } = policy;
+  const { bodyBytesMax, compressor, guard, hash, redirect, respond, rewrite, sticky, upstream } = policy;
+  // First, because it says in which words a refusal is told.
+  if (upstream !== null) exchange.plan = new Plan(upstream, exchange, head);
   if (guard !== null) {
     const failure = guard.check(exchange, head);
     if (failure !== null) return failure;

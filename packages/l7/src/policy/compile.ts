@@ -5,6 +5,8 @@ import { Compressor, compressorOf } from './compress.ts';
 import { type Guard, guardOf } from './guard.ts';
 import { type Networks, networksOf } from './networks.ts';
 import { Sticky } from './sticky.ts';
+import type { Group } from '../scheduler.ts';
+import { type CompiledUpstream, compileUpstream } from '../upstream/compile.ts';
 import { Template } from './template.ts';
 
 export interface OwnAnswer {
@@ -33,6 +35,8 @@ export interface CompiledPolicy {
   readonly requestEdits: CompiledEdits | null;
   readonly responseEdits: CompiledEdits | null;
   readonly compressor: Compressor | null;
+  /** What is asked of the targets' side; null: one try in plain HTTP/1.1 with the proxy's own time-outs. */
+  readonly upstream: CompiledUpstream | null;
   /** Something is done to responses. */
   readonly editsResponse: boolean;
 }
@@ -60,6 +64,7 @@ export function compilePolicy(
   path: string,
   listener: ListenerPolicy | undefined,
   before: CompiledPolicy | null,
+  groupOf: (id: string) => Group,
 ): CompiledPolicy | null {
   const isForwarded = listener?.forwarded === true;
   if ((given === undefined || Object.keys(given).every((key) => key === 'match')) && !isForwarded) return null;
@@ -78,13 +83,14 @@ export function compilePolicy(
     respond: respond === undefined ? null : answerOf(respond.status, respond.contentType, respond.body),
     rewrite:
       rewrite === undefined ? null : { pattern: linearRegex(rewrite.pattern, false), to: new Template(rewrite.to) },
-    errorPages: pagesOf(policy.errorPages),
+    errorPages: pagesOf(policy.errorPages, 'proxy'),
     bodyBytesMax,
     sticky,
     hash,
     requestEdits: editsOf([...(policy.requestHeaders ?? []), ...(isForwarded ? [FORWARDED] : [])]),
     responseEdits,
     compressor,
+    upstream: compileUpstream(policy, pagesOf(policy.errorPages, 'target'), groupOf, before?.upstream ?? null),
     editsResponse: responseEdits !== null || compressor !== null || (sticky !== null && sticky.type !== 'source'),
   };
 }
@@ -118,10 +124,12 @@ function answerOf(status: number, contentType = 'text/plain; charset=utf-8', bod
   return { status, fields: body === '' ? '' : `Content-Type: ${contentType}\r\n`, body };
 }
 
-function pagesOf(pages: RulePolicy['errorPages']): ReadonlyMap<number, OwnAnswer> | null {
-  if (pages === undefined || pages.length === 0) return null;
+/** Pages for answers of the proxy itself, or for those of targets. */
+function pagesOf(pages: RulePolicy['errorPages'], whose: 'proxy' | 'target'): ReadonlyMap<number, OwnAnswer> | null {
+  const suited = (pages ?? []).filter(({ of = 'proxy' }) => of === whose || of === 'both');
+  if (suited.length === 0) return null;
   const byStatus = new Map<number, OwnAnswer>();
-  for (const { codes, status, contentType = 'text/html; charset=utf-8', body, location } of pages) {
+  for (const { codes, status, contentType = 'text/html; charset=utf-8', body, location } of suited) {
     for (const code of codes) {
       if (byStatus.has(code)) continue;
       const page =

@@ -269,7 +269,10 @@ export class H2Stream implements Downstream, Timed {
 
   onDeadline(): void {
     const exchange = this.#exchange;
-    if (exchange.isActive && !this.#isBacklogged && !exchange.isRequestDone && !this.#isTunnel) {
+    // Streams of messages rest as long as they like; the target's side has the clock of silence.
+    if (exchange.isActive && !this.#isBacklogged && (exchange.plan?.grpc ?? '') !== '') {
+      this.#proxy.wheel.set(this, this.#proxy.limits.bodyTimeoutMs);
+    } else if (exchange.isActive && !this.#isBacklogged && !exchange.isRequestDone && !this.#isTunnel) {
       giveUp(exchange, this.#isPaused ? 'response-timeout' : 'body-timeout');
     } else this.#response.abort(constants.NGHTTP2_CANCEL);
   }
