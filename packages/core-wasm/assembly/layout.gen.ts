@@ -39,8 +39,6 @@ export const EVICT_TRIES: u32 = 64;
 export const PROBE_MAX: u32 = 128;
 /** Source ports tried for a flow whose own is taken. */
 export const PORT_TRIES: u32 = 32;
-/** Source ports of full NAT go to the workers in blocks of two to this power (P18). */
-export const PORT_BLOCK_SHIFT: u32 = 6;
 /** Local addresses of a director for full NAT (P18). */
 export const LIPS: u32 = 16;
 /** Further Maglev slots tried when the target of the first is unusable (P12). */
@@ -109,6 +107,14 @@ export const NAT64_EAM_MAX: u32 = 256;
 export const NAT64_PORT_TRIES: u32 = 128;
 export const NAT64_PEER_SESSIONS_MAX: u32 = 64;
 export const NAT64_EXPIRE_STEP: u32 = 1024;
+export const NAT64_REASSEMBLIES: u32 = 16;
+export const NAT64_SOURCE_REASSEMBLIES: u32 = 4;
+export const NAT64_SOURCE_BYTES: u32 = 65536;
+export const NAT64_REASSEMBLY_MAP: u32 = 1024;
+export const NAT64_REASSEMBLY_HEAD: u32 = 128;
+export const NAT64_REASSEMBLY_SLOT: u32 = 67072;
+export const NAT64_RANGES: u32 = 4;
+export const NAT64_PROBES_MAX: u32 = 256;
 export const NAT64_FRAGMENT_SETS: u32 = 512;
 export const NAT64_HELD_MAX: u32 = 64;
 export const NAT64_HELD_BYTES: u32 = 72;
@@ -139,7 +145,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 4128362567;
+export const LAYOUT_HASH: u32 = 1102814226;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -559,9 +565,9 @@ export const enum Nat64Verdict {
   Translated = 1,
   /** Nothing is to be sent. */
   Dropped = 2,
-  /** An ICMP error for the sender lies at the result address. */
+  /** A packet of our own lies at the result address: an ICMP error for the sender, or a probe. */
   Answered = 3,
-  /** A SYN that waits for the IPv6 side (RFC 6146, 3.5.2); nothing is to be sent yet. */
+  /** A SYN that waits for the IPv6 side, a fragment that waits for its datagram (RFC 6146, 3.5.2 and 3.4): nothing to send yet. */
   Held = 4,
 }
 
@@ -615,12 +621,24 @@ export const enum Nat64Reason {
   PortsFull = 22,
   /** An ICMP error about a packet of no session. */
   NoSession = 23,
-  /** A later fragment whose first one has not been seen. */
+  /** Not in use any more: a later fragment waits for its first one (FragmentHeld). */
   EarlyFragment = 24,
   /** A SYN that waits for the IPv6 side. */
   SynHeld = 25,
   /** The IPv6 side did not open within six seconds: the held SYN was answered. */
   SynUnanswered = 26,
+  /** A fragment that waits for the others of its datagram. */
+  FragmentHeld = 27,
+  /** A fragment that cuts a transport header in two (RFC 1858, RFC 3128). */
+  FragmentTiny = 28,
+  /** A fragment that overlaps another one of its datagram, or comes twice. */
+  FragmentOverlap = 29,
+  /** No place for a fragment that has to wait: too many datagrams, of this source or of all. */
+  FragmentLimit = 30,
+  /** A datagram that was not whole in time; counted once each. */
+  FragmentTimeout = 31,
+  /** The subscriber has as many bindings or sessions as one may have. */
+  SubscriberLimit = 32,
 }
 
 /** Bits of the flags of Nat64State. */
@@ -635,6 +653,10 @@ export const enum Nat64Flag {
   AddressDependent = 8,
   /** Stateful: TCP connections that the IPv4 side opens are dropped. */
   RefuseInbound = 16,
+  /** A source with a mapping gets the prefix when its peer has a mapping too (RFC 7757, 4.2.1). */
+  SimpleHairpin = 32,
+  /** Packets between two mapped hosts are turned round here (RFC 7757, 4.2.2). */
+  IntrinsicHairpin = 64,
 }
 
 /** States of a session (RFC 6146, 3.5.2.2); 0 is a free entry. */
@@ -1086,10 +1108,7 @@ export class FlowEntry {
   createdMs: u32;
   /** Next free entry + 1, or 0, while free. */
   next: u32;
-  /** Behind the FIN of the client: the sequence number that the target expects of it, or 0 (P18). */
-  endSequence: u32;
-  /** TSval of the client from its FIN on, or 0 (P18). */
-  endTimestamp: u32;
+  private padding0: u64;
   @inline static at(address: usize): FlowEntry { return changetype<FlowEntry>(address); }
 }
 export const FLOW_ENTRY_BYTES: u32 = 128;
@@ -1117,8 +1136,6 @@ if (offsetof<FlowEntry>('ordinal') != 92) ERROR('FlowEntry.ordinal has moved');
 if (offsetof<FlowEntry>('clientHostHigh') != 96) ERROR('FlowEntry.clientHost has moved');
 if (offsetof<FlowEntry>('createdMs') != 112) ERROR('FlowEntry.createdMs has moved');
 if (offsetof<FlowEntry>('next') != 116) ERROR('FlowEntry.next has moved');
-if (offsetof<FlowEntry>('endSequence') != 120) ERROR('FlowEntry.endSequence has moved');
-if (offsetof<FlowEntry>('endTimestamp') != 124) ERROR('FlowEntry.endTimestamp has moved');
 if (offsetof<FlowEntry>() != 128) ERROR('FlowEntry has another size');
 
 /** A target group, by slot. */
@@ -2628,6 +2645,14 @@ export class Nat64State {
   reason: u32;
   /** Result: the packet is to be split to this MTU (nat64Split), or 0. */
   splitMtu: u32;
+  /** Time of the call in hand. */
+  nowMs: u32;
+  /** ICMP errors that are sent in a second, and at once; 0: all (RFC 4443, 2.4 (f)). */
+  errorsPerSecond: u32;
+  /** Thousandths of an error that may be sent. */
+  errorCredit: u32;
+  /** When the credit was counted. */
+  errorMs: u32;
   private padding0: u32;
   private padding1: u64;
   private padding2: u64;
@@ -2636,8 +2661,6 @@ export class Nat64State {
   private padding5: u64;
   private padding6: u64;
   private padding7: u64;
-  private padding8: u64;
-  private padding9: u64;
   @inline static at(address: usize): Nat64State { return changetype<Nat64State>(address); }
 }
 export const NAT64_STATE_BYTES: u32 = 192;
@@ -2661,6 +2684,10 @@ if (offsetof<Nat64State>('address') != 100) ERROR('Nat64State.address has moved'
 if (offsetof<Nat64State>('bytes') != 104) ERROR('Nat64State.bytes has moved');
 if (offsetof<Nat64State>('reason') != 108) ERROR('Nat64State.reason has moved');
 if (offsetof<Nat64State>('splitMtu') != 112) ERROR('Nat64State.splitMtu has moved');
+if (offsetof<Nat64State>('nowMs') != 116) ERROR('Nat64State.nowMs has moved');
+if (offsetof<Nat64State>('errorsPerSecond') != 120) ERROR('Nat64State.errorsPerSecond has moved');
+if (offsetof<Nat64State>('errorCredit') != 124) ERROR('Nat64State.errorCredit has moved');
+if (offsetof<Nat64State>('errorMs') != 128) ERROR('Nat64State.errorMs has moved');
 if (offsetof<Nat64State>() != 192) ERROR('Nat64State has another size');
 
 /** One IP packet, as read. */
@@ -2798,6 +2825,10 @@ export class Nat64Tables {
   bindingsMade: u64;
   /** Sessions ever made. */
   sessionsMade: u64;
+  /** Datagrams put together. */
+  reassembled: u64;
+  /** Probes sent. */
+  probed: u64;
   /** Linear address of the IPv4 pool: raw addresses. */
   pool: u32;
   /** Addresses in it. */
@@ -2856,17 +2887,42 @@ export class Nat64Tables {
   icmpMs: u32;
   /** Time of the call in hand. */
   nowMs: u32;
-  private padding0: u32;
+  /** How long fragments wait for each other. */
+  fragmentMs: u32;
+  /** Linear address of the Nat64Reassembly slots. */
+  reassemblies: u32;
+  /** Slots in use. */
+  reassembling: u32;
+  /** Linear address of a ring of sessions that are to be probed: u32 each. */
+  probes: u32;
+  /** First of them, counted on and on. */
+  probeHead: u32;
+  /** Behind the last. */
+  probeTail: u32;
+  /** Linear address of the Nat64Subscriber rows, or 0: not counted; row 0 is never used. */
+  subscribers: u32;
+  /** Chains of subscribers by prefix; as many as bindings have. */
+  indexSubscriber: u32;
+  /** First of the freed rows, or 0. */
+  subscriberFree: u32;
+  /** First row that was never used. */
+  subscriberNext: u32;
+  /** Length of the IPv6 prefix that is one subscriber. */
+  subscriberBits: u32;
+  /** Most bindings of one. */
+  subscriberBindings: u32;
+  /** Most sessions of one. */
+  subscriberSessions: u32;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
   private padding4: u64;
   private padding5: u64;
   private padding6: u64;
-  private padding7: u64;
   @inline static at(address: usize): Nat64Tables { return changetype<Nat64Tables>(address); }
 }
-export const NAT64_TABLES_BYTES: u32 = 256;
+export const NAT64_TABLES_BYTES: u32 = 320;
 if (offsetof<Nat64Tables>('key0') != 0) ERROR('Nat64Tables.key0 has moved');
 if (offsetof<Nat64Tables>('key1') != 8) ERROR('Nat64Tables.key1 has moved');
 if (offsetof<Nat64Tables>('key2') != 16) ERROR('Nat64Tables.key2 has moved');
@@ -2877,36 +2933,51 @@ if (offsetof<Nat64Tables>('answered') != 48) ERROR('Nat64Tables.answered has mov
 if (offsetof<Nat64Tables>('hairpins') != 56) ERROR('Nat64Tables.hairpins has moved');
 if (offsetof<Nat64Tables>('bindingsMade') != 64) ERROR('Nat64Tables.bindingsMade has moved');
 if (offsetof<Nat64Tables>('sessionsMade') != 72) ERROR('Nat64Tables.sessionsMade has moved');
-if (offsetof<Nat64Tables>('pool') != 80) ERROR('Nat64Tables.pool has moved');
-if (offsetof<Nat64Tables>('poolSize') != 84) ERROR('Nat64Tables.poolSize has moved');
-if (offsetof<Nat64Tables>('portFirst') != 88) ERROR('Nat64Tables.portFirst has moved');
-if (offsetof<Nat64Tables>('portLast') != 92) ERROR('Nat64Tables.portLast has moved');
-if (offsetof<Nat64Tables>('index6') != 96) ERROR('Nat64Tables.index6 has moved');
-if (offsetof<Nat64Tables>('index4') != 100) ERROR('Nat64Tables.index4 has moved');
-if (offsetof<Nat64Tables>('indexSession') != 104) ERROR('Nat64Tables.indexSession has moved');
-if (offsetof<Nat64Tables>('bindingMask') != 108) ERROR('Nat64Tables.bindingMask has moved');
-if (offsetof<Nat64Tables>('sessionMask') != 112) ERROR('Nat64Tables.sessionMask has moved');
-if (offsetof<Nat64Tables>('bindings') != 116) ERROR('Nat64Tables.bindings has moved');
-if (offsetof<Nat64Tables>('sessions') != 120) ERROR('Nat64Tables.sessions has moved');
-if (offsetof<Nat64Tables>('bindingsMax') != 124) ERROR('Nat64Tables.bindingsMax has moved');
-if (offsetof<Nat64Tables>('sessionsMax') != 128) ERROR('Nat64Tables.sessionsMax has moved');
-if (offsetof<Nat64Tables>('bindingFree') != 132) ERROR('Nat64Tables.bindingFree has moved');
-if (offsetof<Nat64Tables>('sessionFree') != 136) ERROR('Nat64Tables.sessionFree has moved');
-if (offsetof<Nat64Tables>('bindingNext') != 140) ERROR('Nat64Tables.bindingNext has moved');
-if (offsetof<Nat64Tables>('sessionNext') != 144) ERROR('Nat64Tables.sessionNext has moved');
-if (offsetof<Nat64Tables>('bindingsUsed') != 148) ERROR('Nat64Tables.bindingsUsed has moved');
-if (offsetof<Nat64Tables>('sessionsUsed') != 152) ERROR('Nat64Tables.sessionsUsed has moved');
-if (offsetof<Nat64Tables>('cursor') != 156) ERROR('Nat64Tables.cursor has moved');
-if (offsetof<Nat64Tables>('fragments') != 160) ERROR('Nat64Tables.fragments has moved');
-if (offsetof<Nat64Tables>('held') != 164) ERROR('Nat64Tables.held has moved');
-if (offsetof<Nat64Tables>('heldUsed') != 168) ERROR('Nat64Tables.heldUsed has moved');
-if (offsetof<Nat64Tables>('reasons') != 172) ERROR('Nat64Tables.reasons has moved');
-if (offsetof<Nat64Tables>('udpMs') != 176) ERROR('Nat64Tables.udpMs has moved');
-if (offsetof<Nat64Tables>('tcpTransitoryMs') != 180) ERROR('Nat64Tables.tcpTransitoryMs has moved');
-if (offsetof<Nat64Tables>('tcpEstablishedMs') != 184) ERROR('Nat64Tables.tcpEstablishedMs has moved');
-if (offsetof<Nat64Tables>('icmpMs') != 188) ERROR('Nat64Tables.icmpMs has moved');
-if (offsetof<Nat64Tables>('nowMs') != 192) ERROR('Nat64Tables.nowMs has moved');
-if (offsetof<Nat64Tables>() != 256) ERROR('Nat64Tables has another size');
+if (offsetof<Nat64Tables>('reassembled') != 80) ERROR('Nat64Tables.reassembled has moved');
+if (offsetof<Nat64Tables>('probed') != 88) ERROR('Nat64Tables.probed has moved');
+if (offsetof<Nat64Tables>('pool') != 96) ERROR('Nat64Tables.pool has moved');
+if (offsetof<Nat64Tables>('poolSize') != 100) ERROR('Nat64Tables.poolSize has moved');
+if (offsetof<Nat64Tables>('portFirst') != 104) ERROR('Nat64Tables.portFirst has moved');
+if (offsetof<Nat64Tables>('portLast') != 108) ERROR('Nat64Tables.portLast has moved');
+if (offsetof<Nat64Tables>('index6') != 112) ERROR('Nat64Tables.index6 has moved');
+if (offsetof<Nat64Tables>('index4') != 116) ERROR('Nat64Tables.index4 has moved');
+if (offsetof<Nat64Tables>('indexSession') != 120) ERROR('Nat64Tables.indexSession has moved');
+if (offsetof<Nat64Tables>('bindingMask') != 124) ERROR('Nat64Tables.bindingMask has moved');
+if (offsetof<Nat64Tables>('sessionMask') != 128) ERROR('Nat64Tables.sessionMask has moved');
+if (offsetof<Nat64Tables>('bindings') != 132) ERROR('Nat64Tables.bindings has moved');
+if (offsetof<Nat64Tables>('sessions') != 136) ERROR('Nat64Tables.sessions has moved');
+if (offsetof<Nat64Tables>('bindingsMax') != 140) ERROR('Nat64Tables.bindingsMax has moved');
+if (offsetof<Nat64Tables>('sessionsMax') != 144) ERROR('Nat64Tables.sessionsMax has moved');
+if (offsetof<Nat64Tables>('bindingFree') != 148) ERROR('Nat64Tables.bindingFree has moved');
+if (offsetof<Nat64Tables>('sessionFree') != 152) ERROR('Nat64Tables.sessionFree has moved');
+if (offsetof<Nat64Tables>('bindingNext') != 156) ERROR('Nat64Tables.bindingNext has moved');
+if (offsetof<Nat64Tables>('sessionNext') != 160) ERROR('Nat64Tables.sessionNext has moved');
+if (offsetof<Nat64Tables>('bindingsUsed') != 164) ERROR('Nat64Tables.bindingsUsed has moved');
+if (offsetof<Nat64Tables>('sessionsUsed') != 168) ERROR('Nat64Tables.sessionsUsed has moved');
+if (offsetof<Nat64Tables>('cursor') != 172) ERROR('Nat64Tables.cursor has moved');
+if (offsetof<Nat64Tables>('fragments') != 176) ERROR('Nat64Tables.fragments has moved');
+if (offsetof<Nat64Tables>('held') != 180) ERROR('Nat64Tables.held has moved');
+if (offsetof<Nat64Tables>('heldUsed') != 184) ERROR('Nat64Tables.heldUsed has moved');
+if (offsetof<Nat64Tables>('reasons') != 188) ERROR('Nat64Tables.reasons has moved');
+if (offsetof<Nat64Tables>('udpMs') != 192) ERROR('Nat64Tables.udpMs has moved');
+if (offsetof<Nat64Tables>('tcpTransitoryMs') != 196) ERROR('Nat64Tables.tcpTransitoryMs has moved');
+if (offsetof<Nat64Tables>('tcpEstablishedMs') != 200) ERROR('Nat64Tables.tcpEstablishedMs has moved');
+if (offsetof<Nat64Tables>('icmpMs') != 204) ERROR('Nat64Tables.icmpMs has moved');
+if (offsetof<Nat64Tables>('nowMs') != 208) ERROR('Nat64Tables.nowMs has moved');
+if (offsetof<Nat64Tables>('fragmentMs') != 212) ERROR('Nat64Tables.fragmentMs has moved');
+if (offsetof<Nat64Tables>('reassemblies') != 216) ERROR('Nat64Tables.reassemblies has moved');
+if (offsetof<Nat64Tables>('reassembling') != 220) ERROR('Nat64Tables.reassembling has moved');
+if (offsetof<Nat64Tables>('probes') != 224) ERROR('Nat64Tables.probes has moved');
+if (offsetof<Nat64Tables>('probeHead') != 228) ERROR('Nat64Tables.probeHead has moved');
+if (offsetof<Nat64Tables>('probeTail') != 232) ERROR('Nat64Tables.probeTail has moved');
+if (offsetof<Nat64Tables>('subscribers') != 236) ERROR('Nat64Tables.subscribers has moved');
+if (offsetof<Nat64Tables>('indexSubscriber') != 240) ERROR('Nat64Tables.indexSubscriber has moved');
+if (offsetof<Nat64Tables>('subscriberFree') != 244) ERROR('Nat64Tables.subscriberFree has moved');
+if (offsetof<Nat64Tables>('subscriberNext') != 248) ERROR('Nat64Tables.subscriberNext has moved');
+if (offsetof<Nat64Tables>('subscriberBits') != 252) ERROR('Nat64Tables.subscriberBits has moved');
+if (offsetof<Nat64Tables>('subscriberBindings') != 256) ERROR('Nat64Tables.subscriberBindings has moved');
+if (offsetof<Nat64Tables>('subscriberSessions') != 260) ERROR('Nat64Tables.subscriberSessions has moved');
+if (offsetof<Nat64Tables>() != 320) ERROR('Nat64Tables has another size');
 
 /** BIB entry: (X’, x) ↔ (T, t). */
 @unmanaged
@@ -2931,8 +3002,11 @@ export class Nat64Binding {
   protocol: u8;
   /** 1: made by the operator; stays without sessions. */
   isStatic: u8;
-  private padding0: u16;
-  private padding1: u64;
+  /** Zero. */
+  unused: u16;
+  /** Row of the subscriber, or 0. */
+  subscriber: u32;
+  private padding0: u32;
   @inline static at(address: usize): Nat64Binding { return changetype<Nat64Binding>(address); }
 }
 export const NAT64_BINDING_BYTES: u32 = 48;
@@ -2945,6 +3019,8 @@ if (offsetof<Nat64Binding>('port6') != 32) ERROR('Nat64Binding.port6 has moved')
 if (offsetof<Nat64Binding>('port4') != 34) ERROR('Nat64Binding.port4 has moved');
 if (offsetof<Nat64Binding>('protocol') != 36) ERROR('Nat64Binding.protocol has moved');
 if (offsetof<Nat64Binding>('isStatic') != 37) ERROR('Nat64Binding.isStatic has moved');
+if (offsetof<Nat64Binding>('unused') != 38) ERROR('Nat64Binding.unused has moved');
+if (offsetof<Nat64Binding>('subscriber') != 40) ERROR('Nat64Binding.subscriber has moved');
 if (offsetof<Nat64Binding>() != 48) ERROR('Nat64Binding has another size');
 
 /** Session entry: a binding and its peer (Z, z). */
@@ -2962,8 +3038,9 @@ export class Nat64Session {
   peerPort: u16;
   /** Nat64Tcp. */
   state: u8;
-  private padding0: u8;
-  private padding1: u32;
+  /** 1: idle, to be probed (RFC 6146, 3.5.2.2). */
+  isProbed: u8;
+  private padding0: u32;
   @inline static at(address: usize): Nat64Session { return changetype<Nat64Session>(address); }
 }
 export const NAT64_SESSION_BYTES: u32 = 24;
@@ -2973,6 +3050,7 @@ if (offsetof<Nat64Session>('next') != 8) ERROR('Nat64Session.next has moved');
 if (offsetof<Nat64Session>('expiresMs') != 12) ERROR('Nat64Session.expiresMs has moved');
 if (offsetof<Nat64Session>('peerPort') != 16) ERROR('Nat64Session.peerPort has moved');
 if (offsetof<Nat64Session>('state') != 18) ERROR('Nat64Session.state has moved');
+if (offsetof<Nat64Session>('isProbed') != 19) ERROR('Nat64Session.isProbed has moved');
 if (offsetof<Nat64Session>() != 24) ERROR('Nat64Session has another size');
 
 /** What the first fragment of a datagram told. */
@@ -2996,19 +3074,37 @@ export class Nat64Fragment {
   expiresMs: u32;
   /** Protocol; 0: free. */
   protocol: u8;
-  private padding0: u8;
-  private padding1: u16;
-  private padding2: u32;
+  /** Stretches in use. */
+  rangeCount: u8;
+  /** Zero. */
+  unused: u16;
+  /** Stretches that have come: first unit of 8 bytes, and the one behind the last in the high half. */
+  range0: u32;
+  /** Likewise. */
+  range1: u32;
+  /** Likewise. */
+  range2: u32;
+  /** Likewise. */
+  range3: u32;
+  /** Units of the whole, or 0 while the last fragment is missing. */
+  end: u32;
   @inline static at(address: usize): Nat64Fragment { return changetype<Nat64Fragment>(address); }
 }
-export const NAT64_FRAGMENT_BYTES: u32 = 64;
+export const NAT64_FRAGMENT_BYTES: u32 = 80;
 if (offsetof<Nat64Fragment>('sourceHigh') != 0) ERROR('Nat64Fragment.source has moved');
 if (offsetof<Nat64Fragment>('destinationHigh') != 16) ERROR('Nat64Fragment.destination has moved');
 if (offsetof<Nat64Fragment>('otherHigh') != 32) ERROR('Nat64Fragment.other has moved');
 if (offsetof<Nat64Fragment>('identification') != 48) ERROR('Nat64Fragment.identification has moved');
 if (offsetof<Nat64Fragment>('expiresMs') != 52) ERROR('Nat64Fragment.expiresMs has moved');
 if (offsetof<Nat64Fragment>('protocol') != 56) ERROR('Nat64Fragment.protocol has moved');
-if (offsetof<Nat64Fragment>() != 64) ERROR('Nat64Fragment has another size');
+if (offsetof<Nat64Fragment>('rangeCount') != 57) ERROR('Nat64Fragment.rangeCount has moved');
+if (offsetof<Nat64Fragment>('unused') != 58) ERROR('Nat64Fragment.unused has moved');
+if (offsetof<Nat64Fragment>('range0') != 60) ERROR('Nat64Fragment.range0 has moved');
+if (offsetof<Nat64Fragment>('range1') != 64) ERROR('Nat64Fragment.range1 has moved');
+if (offsetof<Nat64Fragment>('range2') != 68) ERROR('Nat64Fragment.range2 has moved');
+if (offsetof<Nat64Fragment>('range3') != 72) ERROR('Nat64Fragment.range3 has moved');
+if (offsetof<Nat64Fragment>('end') != 76) ERROR('Nat64Fragment.end has moved');
+if (offsetof<Nat64Fragment>() != 80) ERROR('Nat64Fragment has another size');
 
 /** A SYN of the IPv4 side that waits (RFC 6146, 3.5.2.2). */
 @unmanaged
@@ -3036,6 +3132,73 @@ if (offsetof<Nat64HeldSyn>('bytes') != 12) ERROR('Nat64HeldSyn.bytes has moved')
 if (offsetof<Nat64HeldSyn>('sourcePort') != 16) ERROR('Nat64HeldSyn.sourcePort has moved');
 if (offsetof<Nat64HeldSyn>('destinationPort') != 18) ERROR('Nat64HeldSyn.destinationPort has moved');
 if (offsetof<Nat64HeldSyn>() != 24) ERROR('Nat64HeldSyn has another size');
+
+/** What one subscriber has (RFC 6888, REQ-4). */
+@unmanaged
+export class Nat64Subscriber {
+  /** IPv6 prefix, zeros behind it. */
+  prefixHigh: u64;
+  prefixLow: u64;
+  @inline get prefix(): usize { return changetype<usize>(this) + 0; }
+  /** Its bindings. */
+  bindings: u32;
+  /** Its sessions. */
+  sessions: u32;
+  /** Next row of its chain, or of the free list. */
+  next: u32;
+  private padding0: u32;
+  @inline static at(address: usize): Nat64Subscriber { return changetype<Nat64Subscriber>(address); }
+}
+export const NAT64_SUBSCRIBER_BYTES: u32 = 32;
+if (offsetof<Nat64Subscriber>('prefixHigh') != 0) ERROR('Nat64Subscriber.prefix has moved');
+if (offsetof<Nat64Subscriber>('bindings') != 16) ERROR('Nat64Subscriber.bindings has moved');
+if (offsetof<Nat64Subscriber>('sessions') != 20) ERROR('Nat64Subscriber.sessions has moved');
+if (offsetof<Nat64Subscriber>('next') != 24) ERROR('Nat64Subscriber.next has moved');
+if (offsetof<Nat64Subscriber>() != 32) ERROR('Nat64Subscriber has another size');
+
+/** A datagram that is put together; bits and bytes follow. */
+@unmanaged
+export class Nat64Reassembly {
+  /** Source: key. */
+  sourceHigh: u64;
+  sourceLow: u64;
+  @inline get source(): usize { return changetype<usize>(this) + 0; }
+  /** Destination: key. */
+  destinationHigh: u64;
+  destinationLow: u64;
+  @inline get destination(): usize { return changetype<usize>(this) + 16; }
+  /** Identification: key. */
+  identification: u32;
+  /** When it is given up. */
+  expiresMs: u32;
+  /** Bytes that have come. */
+  bytes: u32;
+  /** Length of the whole, or 0 while the last fragment is missing. */
+  total: u32;
+  /** Protocol: key; 0: free. */
+  protocol: u8;
+  /** 4 or 6: key. */
+  family: u8;
+  /** TTL or hop limit of the first fragment. */
+  hops: u8;
+  /** TOS or traffic class of the first fragment; CE of any (RFC 3168, 5.3). */
+  trafficClass: u8;
+  private padding0: u32;
+  private padding1: u64;
+  @inline static at(address: usize): Nat64Reassembly { return changetype<Nat64Reassembly>(address); }
+}
+export const NAT64_REASSEMBLY_BYTES: u32 = 64;
+if (offsetof<Nat64Reassembly>('sourceHigh') != 0) ERROR('Nat64Reassembly.source has moved');
+if (offsetof<Nat64Reassembly>('destinationHigh') != 16) ERROR('Nat64Reassembly.destination has moved');
+if (offsetof<Nat64Reassembly>('identification') != 32) ERROR('Nat64Reassembly.identification has moved');
+if (offsetof<Nat64Reassembly>('expiresMs') != 36) ERROR('Nat64Reassembly.expiresMs has moved');
+if (offsetof<Nat64Reassembly>('bytes') != 40) ERROR('Nat64Reassembly.bytes has moved');
+if (offsetof<Nat64Reassembly>('total') != 44) ERROR('Nat64Reassembly.total has moved');
+if (offsetof<Nat64Reassembly>('protocol') != 48) ERROR('Nat64Reassembly.protocol has moved');
+if (offsetof<Nat64Reassembly>('family') != 49) ERROR('Nat64Reassembly.family has moved');
+if (offsetof<Nat64Reassembly>('hops') != 50) ERROR('Nat64Reassembly.hops has moved');
+if (offsetof<Nat64Reassembly>('trafficClass') != 51) ERROR('Nat64Reassembly.trafficClass has moved');
+if (offsetof<Nat64Reassembly>() != 64) ERROR('Nat64Reassembly has another size');
 
 /** Head of a meter; its buckets and their settings follow. */
 @unmanaged

@@ -7,8 +7,11 @@ export const nat64VerdictEnum = enumeration('Nat64Verdict', 'What the translator
   None: [0, 'Not decided.'],
   Translated: [1, 'A packet of the other family lies at the result address.'],
   Dropped: [2, 'Nothing is to be sent.'],
-  Answered: [3, 'An ICMP error for the sender lies at the result address.'],
-  Held: [4, 'A SYN that waits for the IPv6 side (RFC 6146, 3.5.2); nothing is to be sent yet.'],
+  Answered: [3, 'A packet of our own lies at the result address: an ICMP error for the sender, or a probe.'],
+  Held: [
+    4,
+    'A SYN that waits for the IPv6 side, a fragment that waits for its datagram (RFC 6146, 3.5.2 and 3.4): nothing to send yet.',
+  ],
 });
 export const Nat64Verdict = valuesOf(nat64VerdictEnum);
 
@@ -37,9 +40,15 @@ export const nat64ReasonEnum = enumeration('Nat64Reason', 'Why a packet was not 
   SessionsFull: [21, 'No free entry in the session table, or too many between two addresses.'],
   PortsFull: [22, 'No free port found on the IPv4 address of this client.'],
   NoSession: [23, 'An ICMP error about a packet of no session.'],
-  EarlyFragment: [24, 'A later fragment whose first one has not been seen.'],
+  EarlyFragment: [24, 'Not in use any more: a later fragment waits for its first one (FragmentHeld).'],
   SynHeld: [25, 'A SYN that waits for the IPv6 side.'],
   SynUnanswered: [26, 'The IPv6 side did not open within six seconds: the held SYN was answered.'],
+  FragmentHeld: [27, 'A fragment that waits for the others of its datagram.'],
+  FragmentTiny: [28, 'A fragment that cuts a transport header in two (RFC 1858, RFC 3128).'],
+  FragmentOverlap: [29, 'A fragment that overlaps another one of its datagram, or comes twice.'],
+  FragmentLimit: [30, 'No place for a fragment that has to wait: too many datagrams, of this source or of all.'],
+  FragmentTimeout: [31, 'A datagram that was not whole in time; counted once each.'],
+  SubscriberLimit: [32, 'The subscriber has as many bindings or sessions as one may have.'],
 });
 export const Nat64Reason = valuesOf(nat64ReasonEnum);
 
@@ -49,6 +58,8 @@ export const nat64FlagEnum = enumeration('Nat64Flag', 'Bits of the flags of Nat6
   ZeroTrafficClass: [4, 'TOS and traffic class are set to zero instead of being copied.'],
   AddressDependent: [8, 'Stateful: address-dependent filtering instead of endpoint-independent.'],
   RefuseInbound: [16, 'Stateful: TCP connections that the IPv4 side opens are dropped.'],
+  SimpleHairpin: [32, 'A source with a mapping gets the prefix when its peer has a mapping too (RFC 7757, 4.2.1).'],
+  IntrinsicHairpin: [64, 'Packets between two mapped hosts are turned round here (RFC 7757, 4.2.2).'],
 });
 export const Nat64Flag = valuesOf(nat64FlagEnum);
 
@@ -76,6 +87,18 @@ export const nat64Limits = {
   NAT64_PEER_SESSIONS_MAX: 64,
   /** Sessions that one call of the expiry looks at. */
   NAT64_EXPIRE_STEP: 1024,
+  /** Datagrams that are put together at a time, those of one source, and their bytes. */
+  NAT64_REASSEMBLIES: 16,
+  NAT64_SOURCE_REASSEMBLIES: 4,
+  NAT64_SOURCE_BYTES: 65_536,
+  /** A reassembly: record, one bit for each eight bytes, head for the translated header, data, tail for an error's quote. */
+  NAT64_REASSEMBLY_MAP: 1_024,
+  NAT64_REASSEMBLY_HEAD: 128,
+  NAT64_REASSEMBLY_SLOT: 67_072,
+  /** Stretches that one datagram may have come in. */
+  NAT64_RANGES: 4,
+  /** Idle connections that wait for their probe. */
+  NAT64_PROBES_MAX: 256,
   /** Sets of the fragment memory, two rows each. */
   NAT64_FRAGMENT_SETS: 512,
   /** SYNs that may wait for the IPv6 side. */
@@ -122,6 +145,10 @@ export const Nat64State = record(
     bytes: ['u32', 'Result: its length.'],
     reason: ['u32', 'Result: Nat64Reason.'],
     splitMtu: ['u32', 'Result: the packet is to be split to this MTU (nat64Split), or 0.'],
+    nowMs: ['u32', 'Time of the call in hand.'],
+    errorsPerSecond: ['u32', 'ICMP errors that are sent in a second, and at once; 0: all (RFC 4443, 2.4 (f)).'],
+    errorCredit: ['u32', 'Thousandths of an error that may be sent.'],
+    errorMs: ['u32', 'When the credit was counted.'],
   },
 );
 
@@ -158,7 +185,7 @@ export const Nat64Eam = record('Nat64Eam', 32, 'An explicit address mapping (RFC
   bits4: ['u8', 'Length of prefix4.'],
 });
 
-export const Nat64Tables = record('Nat64Tables', 256, 'Tables and counters of a stateful translator (RFC 6146).', {
+export const Nat64Tables = record('Nat64Tables', 320, 'Tables and counters of a stateful translator (RFC 6146).', {
   key0: ['u64', 'Random keys of the multilinear hashes: nobody outside can aim at a chain.'],
   key1: ['u64', 'Second key.'],
   key2: ['u64', 'Third key.'],
@@ -169,6 +196,8 @@ export const Nat64Tables = record('Nat64Tables', 256, 'Tables and counters of a 
   hairpins: ['u64', 'Packets from one IPv6 host to another.'],
   bindingsMade: ['u64', 'Bindings ever made.'],
   sessionsMade: ['u64', 'Sessions ever made.'],
+  reassembled: ['u64', 'Datagrams put together.'],
+  probed: ['u64', 'Probes sent.'],
   pool: ['u32', 'Linear address of the IPv4 pool: raw addresses.'],
   poolSize: ['u32', 'Addresses in it.'],
   portFirst: ['u32', 'First port of the pool.'],
@@ -198,6 +227,19 @@ export const Nat64Tables = record('Nat64Tables', 256, 'Tables and counters of a 
   tcpEstablishedMs: ['u32', 'Lifetime of an established TCP session.'],
   icmpMs: ['u32', 'Lifetime of an ICMP query session.'],
   nowMs: ['u32', 'Time of the call in hand.'],
+  fragmentMs: ['u32', 'How long fragments wait for each other.'],
+  reassemblies: ['u32', 'Linear address of the Nat64Reassembly slots.'],
+  reassembling: ['u32', 'Slots in use.'],
+  probes: ['u32', 'Linear address of a ring of sessions that are to be probed: u32 each.'],
+  probeHead: ['u32', 'First of them, counted on and on.'],
+  probeTail: ['u32', 'Behind the last.'],
+  subscribers: ['u32', 'Linear address of the Nat64Subscriber rows, or 0: not counted; row 0 is never used.'],
+  indexSubscriber: ['u32', 'Chains of subscribers by prefix; as many as bindings have.'],
+  subscriberFree: ['u32', 'First of the freed rows, or 0.'],
+  subscriberNext: ['u32', 'First row that was never used.'],
+  subscriberBits: ['u32', 'Length of the IPv6 prefix that is one subscriber.'],
+  subscriberBindings: ['u32', 'Most bindings of one.'],
+  subscriberSessions: ['u32', 'Most sessions of one.'],
 });
 
 export const Nat64Binding = record('Nat64Binding', 48, 'BIB entry: (X’, x) ↔ (T, t).', {
@@ -210,6 +252,8 @@ export const Nat64Binding = record('Nat64Binding', 48, 'BIB entry: (X’, x) ↔
   port4: ['u16', 't.'],
   protocol: ['u8', 'TCP, UDP or ICMP, by its IPv4 number.'],
   isStatic: ['u8', '1: made by the operator; stays without sessions.'],
+  unused: ['u16', 'Zero.'],
+  subscriber: ['u32', 'Row of the subscriber, or 0.'],
 });
 
 export const Nat64Session = record('Nat64Session', 24, 'Session entry: a binding and its peer (Z, z).', {
@@ -219,15 +263,48 @@ export const Nat64Session = record('Nat64Session', 24, 'Session entry: a binding
   expiresMs: ['u32', 'When it ends.'],
   peerPort: ['u16', 'z; 0 for ICMP.'],
   state: ['u8', 'Nat64Tcp.'],
+  isProbed: ['u8', '1: idle, to be probed (RFC 6146, 3.5.2.2).'],
 });
 
-export const Nat64Fragment = record('Nat64Fragment', 64, 'What the first fragment of a datagram told.', {
+export const Nat64Subscriber = record('Nat64Subscriber', 32, 'What one subscriber has (RFC 6888, REQ-4).', {
+  prefix: ['bytes16', 'IPv6 prefix, zeros behind it.'],
+  bindings: ['u32', 'Its bindings.'],
+  sessions: ['u32', 'Its sessions.'],
+  next: ['u32', 'Next row of its chain, or of the free list.'],
+});
+
+export const Nat64Reassembly = record(
+  'Nat64Reassembly',
+  64,
+  'A datagram that is put together; bits and bytes follow.',
+  {
+    source: ['bytes16', 'Source: key.'],
+    destination: ['bytes16', 'Destination: key.'],
+    identification: ['u32', 'Identification: key.'],
+    expiresMs: ['u32', 'When it is given up.'],
+    bytes: ['u32', 'Bytes that have come.'],
+    total: ['u32', 'Length of the whole, or 0 while the last fragment is missing.'],
+    protocol: ['u8', 'Protocol: key; 0: free.'],
+    family: ['u8', '4 or 6: key.'],
+    hops: ['u8', 'TTL or hop limit of the first fragment.'],
+    trafficClass: ['u8', 'TOS or traffic class of the first fragment; CE of any (RFC 3168, 5.3).'],
+  },
+);
+
+export const Nat64Fragment = record('Nat64Fragment', 80, 'What the first fragment of a datagram told.', {
   source: ['bytes16', 'Source of the fragments.'],
   destination: ['bytes16', 'Destination of the fragments.'],
   other: ['bytes16', 'The new address that only the ports could tell: T of an IPv6 packet, X’ of an IPv4 one.'],
   identification: ['u32', 'Identification.'],
   expiresMs: ['u32', 'When it is forgotten.'],
   protocol: ['u8', 'Protocol; 0: free.'],
+  rangeCount: ['u8', 'Stretches in use.'],
+  unused: ['u16', 'Zero.'],
+  range0: ['u32', 'Stretches that have come: first unit of 8 bytes, and the one behind the last in the high half.'],
+  range1: ['u32', 'Likewise.'],
+  range2: ['u32', 'Likewise.'],
+  range3: ['u32', 'Likewise.'],
+  end: ['u32', 'Units of the whole, or 0 while the last fragment is missing.'],
 });
 
 export const Nat64HeldSyn = record('Nat64HeldSyn', 24, 'A SYN of the IPv4 side that waits (RFC 6146, 3.5.2.2).', {

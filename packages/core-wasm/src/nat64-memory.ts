@@ -1,4 +1,4 @@
-// The memory of one NAT64 translator, laid out once: state, room for a packet, fragments, and the tables of a stateful one (RFC 6146).
+// The memory of one NAT64 translator, laid out once and its options checked: state, room for a packet, fragments, and the tables of a stateful one (RFC 6146).
 import {
   Nat64Binding,
   Nat64Eam,
@@ -7,6 +7,7 @@ import {
   Nat64HeldSyn,
   Nat64Session,
   Nat64State,
+  Nat64Subscriber,
   Nat64Tables,
   Nat64View,
   limits,
@@ -14,48 +15,19 @@ import {
   nat64ReasonEnum,
 } from '../layout/index.ts';
 import { isMapped, parseAddress } from './address.ts';
-import type { Nat64Options } from './nat64.ts';
+import type { Nat64Mapping, Nat64Options, PoolOptions } from './nat64-options.ts';
 
 /** The compiled nat64.wasm: a `WebAssembly.Module`. */
 export type Nat64Module = object;
 
-/** An explicit address mapping (RFC 7757): the same number of suffix bits on both sides, or more on the IPv6 side. */
-export interface Nat64Mapping {
-  /** As `192.0.2.0/24`. */
-  readonly prefix4: string;
-  /** As `2001:db8:46::/120`. */
-  readonly prefix6: string;
-}
-
-export interface PoolOptions {
-  /** IPv4 addresses of the translator, 1 to 256. */
-  readonly pool: readonly string[];
-  /** Ports of each of them; 1024 to 65535 by default. */
-  readonly ports?: readonly [first: number, last: number];
-  /** Most bindings; 65,536 by default. */
-  readonly bindings?: number;
-  /** Most sessions; twice the bindings by default. */
-  readonly sessions?: number;
-  /** Who may answer to a binding: everybody (default), or addresses that it has spoken to. */
-  readonly filtering?: 'endpoint-independent' | 'address-dependent';
-  /** Drops TCP connections that the IPv4 side opens. */
-  readonly refuseInbound?: boolean;
-  /** Lifetimes in milliseconds; those of RFC 6146, section 4, by default. None may be below its minimum. */
-  readonly lifetimes?: {
-    readonly udp?: number;
-    readonly tcpTransitory?: number;
-    readonly tcpEstablished?: number;
-    readonly icmp?: number;
-  };
-}
-
 const PAGE = 65_536;
 const ROOM_HEAD = 64;
 const ROOM_BYTES = 65_535 + 2 * ROOM_HEAD + 1_280;
-/** The fragments of the longest packet: one header of 48 bytes for every 1,232 bytes. */
-const OUT_BYTES = 65_535 + 64 * 64;
+/** The fragments of the longest packet on a link of 68 bytes: a header of 20 bytes for every 48. */
+const OUT_BYTES = 65_535 + Math.ceil(65_535 / 48) * 20;
 const POOL_MAX = 256;
 const ROWS_MAX = 1 << 24;
+const ERRORS_MAX = 1_000_000;
 const PREFIX_BITS: readonly number[] = [32, 40, 48, 56, 64, 96];
 const { at } = Nat64State;
 
@@ -165,6 +137,8 @@ export class Nat64Memory {
     this.set(at.mtu4, mtuOf('mtu4', options.mtu4 ?? 1500, 68));
     this.set(at.lowestMtu6, mtuOf('lowestMtu6', options.lowestMtu6 ?? 1280, 1280));
     this.set(at.flags, flagsOf(options));
+    this.set(at.errorsPerSecond, countOf('errorsPerSecond', options.errorsPerSecond ?? 0, 0, ERRORS_MAX));
+    this.set(at.errorCredit, (options.errorsPerSecond ?? 0) * 1000);
     this.set(at.identification, crypto.getRandomValues(new Uint16Array(1))[0] ?? 0);
     this.set(at.eam, eam);
     this.set(at.eamRows, options.mappings?.length ?? 0);
@@ -209,7 +183,18 @@ export class Nat64Memory {
       sessionNext: 1,
       fragments: this.take(nat64Limits.NAT64_FRAGMENT_SETS * 2 * Nat64Fragment.bytes),
       held: this.take(nat64Limits.NAT64_HELD_MAX * heldBytes),
+      reassemblies: this.take(nat64Limits.NAT64_REASSEMBLIES * nat64Limits.NAT64_REASSEMBLY_SLOT),
+      probes: this.take(nat64Limits.NAT64_PROBES_MAX * 4),
+      ...(sizes.isShared ? this.planSubscribers(sizes, bindingChains) : {}),
       reasons: this.take(Object.keys(nat64ReasonEnum.members).length * 8),
+    };
+  }
+
+  private planSubscribers(sizes: Sizes, chains: number): Partial<Record<keyof typeof Nat64Tables.at, number>> {
+    return {
+      subscribers: this.take((sizes.bindings + 1) * Nat64Subscriber.bytes),
+      indexSubscriber: this.take(chains * 4),
+      subscriberNext: 1,
     };
   }
 
@@ -224,11 +209,16 @@ export class Nat64Memory {
       throw new RangeError('ports must be [first, last], 1 to 65535');
     field('portFirst', first);
     field('portLast', last);
-    const { udp, tcpTransitory, tcpEstablished, icmp } = options.lifetimes ?? {};
+    const { udp, tcpTransitory, tcpEstablished, icmp, fragment } = options.lifetimes ?? {};
     field('udpMs', lifetime('udp', udp, nat64Limits.NAT64_UDP_MS, nat64Limits.NAT64_UDP_MIN_MS));
     field('tcpTransitoryMs', lifetime('tcpTransitory', tcpTransitory, nat64Limits.NAT64_TCP_TRANSITORY_MS));
     field('tcpEstablishedMs', lifetime('tcpEstablished', tcpEstablished, nat64Limits.NAT64_TCP_ESTABLISHED_MS));
     field('icmpMs', lifetime('icmp', icmp, nat64Limits.NAT64_ICMP_MS));
+    field('fragmentMs', lifetime('fragment', fragment, nat64Limits.NAT64_FRAGMENT_MS));
+    const { prefixBits = 64, bindings, sessions } = options.perSubscriber ?? {};
+    field('subscriberBits', countOf('perSubscriber.prefixBits', prefixBits, 1, 128));
+    field('subscriberBindings', countOf('perSubscriber.bindings', bindings ?? ROWS_MAX, 1, ROWS_MAX));
+    field('subscriberSessions', countOf('perSubscriber.sessions', sessions ?? ROWS_MAX, 1, ROWS_MAX));
     // Odd keys, so that every product keeps all bits of the word.
     for (const key of ['key0', 'key1', 'key2', 'key3', 'key4'] as const) {
       const random = crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n;
@@ -241,6 +231,8 @@ interface Sizes {
   readonly pool: number;
   readonly bindings: number;
   readonly sessions: number;
+  /** Bindings are counted for each subscriber. */
+  readonly isShared: boolean;
 }
 
 function sizesOf(options: PoolOptions): Sizes {
@@ -254,7 +246,7 @@ function sizesOf(options: PoolOptions): Sizes {
   ] as const)
     if (!Number.isInteger(value) || value < 1 || value > ROWS_MAX)
       throw new RangeError(`${name} must be 1 to ${ROWS_MAX}`);
-  return { pool, bindings, sessions };
+  return { pool, bindings, sessions, isShared: options.perSubscriber !== undefined };
 }
 
 const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(2, least)));
@@ -266,6 +258,8 @@ function flagsOf(options: Nat64Options): number {
     [options.trafficClass === 'zero', Nat64Flag.ZeroTrafficClass],
     [options.stateful?.filtering === 'address-dependent', Nat64Flag.AddressDependent],
     [options.stateful?.refuseInbound, Nat64Flag.RefuseInbound],
+    [options.hairpinning === 'simple', Nat64Flag.SimpleHairpin],
+    [(options.hairpinning ?? 'intrinsic') === 'intrinsic', Nat64Flag.IntrinsicHairpin],
   ];
   return flags.reduce((bits, [isSet, bit]) => bits | (isSet === true ? bit : 0), 0);
 }
@@ -277,9 +271,11 @@ function lifetime(name: string, given: number | undefined, usual: number, least 
   return value;
 }
 
-function mtuOf(name: string, value: number, least: number): number {
-  if (!Number.isInteger(value) || value < least || value > 65_535)
-    throw new RangeError(`${name} must be ${least} to 65535`);
+const mtuOf = (name: string, value: number, least: number): number => countOf(name, value, least, 65_535);
+
+function countOf(name: string, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw new RangeError(`${name} must be ${least} to ${most}`);
   return value;
 }
 

@@ -1,60 +1,54 @@
 // NAT64 as a library: packets in, packets out. Stateless by prefix (RFC 6052, RFC 7915) and explicit mapping (RFC 7757), or stateful with
 // a pool of IPv4 addresses (RFC 6146). Runs wherever WebAssembly runs.
-import { type Nat64Module, Nat64Memory, type Nat64Mapping, type PoolOptions, loadNat64Module } from './nat64-memory.ts';
+import { Nat64Memory, loadNat64Module } from './nat64-memory.ts';
 import { Nat64State, Nat64Tables, Nat64Verdict, nameOf, nat64Limits, nat64ReasonEnum } from '../layout/index.ts';
 import { formatAddress, isMapped, parseAddress } from './address.ts';
+import type { Nat64Options } from './nat64-options.ts';
 
-export type { Nat64Mapping, Nat64Module, PoolOptions } from './nat64-memory.ts';
+export type {
+  Nat64Lifetimes,
+  Nat64Mapping,
+  Nat64Module,
+  Nat64Options,
+  Nat64Share,
+  PoolOptions,
+} from './nat64-options.ts';
 
-export interface Nat64Options {
-  /** Prefix that IPv4 hosts have in IPv6, with length 32, 40, 48, 56, 64 or 96; `64:ff9b::/96` by default. */
-  readonly prefix?: string;
-  /** Stateless: prefix of the IPv4-translatable addresses of the IPv6 hosts; the same one by default. */
-  readonly localPrefix?: string;
-  /** Source of the ICMPv6 errors; none are sent without it. */
-  readonly own6?: string;
-  /** Source of the ICMPv4 errors, and of errors of IPv6 routers without an IPv4 address (RFC 6791). */
-  readonly own4?: string;
-  /** MTU of the next hops; 1500 by default. */
-  readonly mtu6?: number;
-  readonly mtu4?: number;
-  /** IPv4 packets without DF are fragmented to this; 1280 by default, more where the whole IPv6 network is known to take it. */
-  readonly lowestMtu6?: number;
-  /** Lets private IPv4 addresses pass behind the well-known prefix (RFC 6052, 3.1 forbids it). */
-  readonly allowNonGlobal?: boolean;
-  /** UDP over IPv4 without a checksum: `compute` one (default) or `drop`. Fragments of it are always dropped. */
-  readonly zeroChecksum?: 'compute' | 'drop';
-  /** TOS and traffic class: `copy` (default) or `zero`. */
-  readonly trafficClass?: 'copy' | 'zero';
-  /** Explicit address mappings (RFC 7757); they go before the prefixes. */
-  readonly mappings?: readonly Nat64Mapping[];
-  /** Makes the translator stateful (RFC 6146). */
-  readonly stateful?: PoolOptions;
-  /** The compiled core, where it does not come from the package. */
-  readonly module?: Nat64Module;
-}
-
+/** What became of one packet. */
 export interface Nat64Result {
-  /** `translated`: send `packets`. `answered`: send them back to the sender. `held`: a SYN that waits. `dropped`: nothing to send. */
+  /**
+   * `translated`: send `packets`, of the other family unless the packet was turned round (RFC 6146, 3.8; RFC 7757, 4.2.2). `answered`:
+   * send them back to the sender. `held`: a SYN or a fragment that waits. `dropped`: nothing to send.
+   */
   readonly verdict: 'translated' | 'answered' | 'dropped' | 'held';
-  /** Name of the Nat64Reason when it was not translated. */
+  /** Name of the Nat64Reason (docs/reference/layout.md) when it was not translated. */
   readonly reason?: string;
-  /** One packet, or its fragments. */
+  /** Copies: one packet, or its fragments in order. */
   readonly packets: readonly Uint8Array[];
 }
 
+/** Counters of a stateful translator since it was made; a stateless one counts nothing. */
 export interface Nat64Counters {
   readonly translated: number;
+  /** ICMP errors of our own. */
   readonly answered: number;
+  /** Packets from one IPv6 host to another. */
   readonly hairpins: number;
+  /** Datagrams put together out of fragments. */
+  readonly reassembled: number;
+  /** Probes of idle connections. */
+  readonly probed: number;
+  /** In use now. */
   readonly bindings: number;
+  /** In use now. */
   readonly sessions: number;
   readonly bindingsMade: number;
   readonly sessionsMade: number;
-  /** Packets that were not translated, by reason. */
+  /** Packets that were not translated, by reason; FragmentTimeout counts datagrams. */
   readonly reasons: Readonly<Record<string, number>>;
 }
 
+/** A binding by the operator's hand (RFC 6146, 3.1); ports are identifiers for ICMP. */
 export interface StaticBinding {
   readonly protocol: 'tcp' | 'udp' | 'icmp';
   readonly address6: string;
@@ -65,10 +59,15 @@ export interface StaticBinding {
 
 /** At most this many bytes of packet. */
 export const NAT64_PACKET_MAX = 65_535;
+/** Most packets of one call of `due`. */
+const DUE_MAX = nat64Limits.NAT64_HELD_MAX + nat64Limits.NAT64_PROBES_MAX;
 const PROTOCOLS = { tcp: 6, udp: 17, icmp: 1 } as const;
 const VERDICTS = ['dropped', 'translated', 'dropped', 'answered', 'held'] as const;
 
-/** A translator of its own: some 200 KiB of memory, and 80 bytes a session when it is stateful. Throws a RangeError for bad options. */
+/**
+ * A translator of its own: some 300 KiB of memory, stateful 1.4 MiB and about 130 bytes a session more. Rejects with a RangeError that names
+ * the option when one is out of its bounds.
+ */
 export async function createNat64(options: Nat64Options = {}): Promise<Nat64> {
   const memory = new Nat64Memory(options);
   await memory.open(options.module ?? (await loadNat64Module()));
@@ -82,7 +81,11 @@ export class Nat64 {
     this.memory = memory;
   }
 
-  /** Translates an IP packet of either family; `nowMs` is any clock that only grows, and matters when stateful. */
+  /**
+   * Translates one IP packet of either family, without link header; bytes behind its stated length are ignored. `nowMs` is any clock in
+   * milliseconds that only grows; it matters when stateful or when errors are limited. Whatever the bytes are, there is a verdict; a
+   * RangeError only for more than 65,535 bytes.
+   */
   translate(packet: Uint8Array, nowMs = 0): Nat64Result {
     if (packet.length > NAT64_PACKET_MAX) throw new RangeError(`A packet has at most ${NAT64_PACKET_MAX} bytes`);
     const { memory } = this;
@@ -90,17 +93,17 @@ export class Nat64 {
     return this.resultOf(memory.call('nat64Translate', memory.state, memory.packetAt, packet.length, nowMs));
   }
 
-  /** IPv6 to IPv4. Throws a RangeError for another version. */
+  /** IPv6 to IPv4 (RFC 7915, section 5; RFC 6146, 3.5). Throws a RangeError for another version. */
   translate64(packet: Uint8Array, nowMs = 0): Nat64Result {
     return this.translate(versioned(packet, 6), nowMs);
   }
 
-  /** IPv4 to IPv6. */
+  /** IPv4 to IPv6 (RFC 7915, section 4; RFC 6146, 3.5). Throws a RangeError for another version. */
   translate46(packet: Uint8Array, nowMs = 0): Nat64Result {
     return this.translate(versioned(packet, 4), nowMs);
   }
 
-  /** The IPv6 address of an IPv4 one (RFC 6052, 2.2). */
+  /** The IPv6 address of an IPv4 one under `prefix`, or under the translator's (RFC 6052, 2.2). Throws a RangeError for anything else. */
   embed(address4: string, prefix?: string): string {
     const { at, bits } = this.memory.prefixOf(prefix);
     const address = parseAddress(address4);
@@ -109,7 +112,7 @@ export class Nat64 {
     return formatAddress(this.memory.bytes.slice(this.memory.scratch, this.memory.scratch + 16));
   }
 
-  /** The IPv4 address inside an IPv6 one; null when it does not lie in the prefix or its u octet is not zero. */
+  /** The IPv4 address inside an IPv6 one (RFC 6052, 2.3); null when it does not lie in the prefix or its u octet is not zero. */
   extract(address6: string, prefix?: string): string | null {
     const { at, bits } = this.memory.prefixOf(prefix);
     this.memory.bytes.set(parseAddress(address6), this.memory.scratch);
@@ -118,33 +121,42 @@ export class Nat64 {
     return [raw & 255, (raw >>> 8) & 255, (raw >>> 16) & 255, raw >>> 24].join('.');
   }
 
-  /** Ends idle sessions among the next 1,024; call it often. Returns how many ended. */
+  /** Ends idle sessions among the next 1,024 and gives up datagrams that were not whole in time; call it often. Returns how many sessions ended. */
   expire(nowMs: number): number {
     return this.memory.isStateful ? this.memory.call('nat64Expire', this.memory.state, nowMs) : 0;
   }
 
-  /** Answers to SYNs that waited six seconds in vain (RFC 6146, 3.5.2.2): port unreachable, to be sent on the IPv4 side. */
-  answerHeld(nowMs: number): Uint8Array[] {
-    const answers: Uint8Array[] = [];
-    while (this.memory.isStateful && answers.length < nat64Limits.NAT64_HELD_MAX) {
-      const verdict = this.memory.call('nat64AnswerHeld', this.memory.state, nowMs);
+  /**
+   * Packets of our own that are due, to be sent by their family (RFC 6146, 3.5.2.2): port unreachable for SYNs that waited six seconds in
+   * vain, and probes for connections that `expire` found idle. Call it after `expire`.
+   */
+  due(nowMs: number): Uint8Array[] {
+    const packets: Uint8Array[] = [];
+    while (this.memory.isStateful && packets.length < DUE_MAX) {
+      const verdict = this.memory.call('nat64Due', this.memory.state, nowMs);
       if (verdict === Nat64Verdict.None) break;
-      answers.push(...this.resultOf(verdict).packets);
+      packets.push(...this.resultOf(verdict).packets);
     }
-    return answers;
+    return packets;
   }
 
-  /** A binding that stays. False: one of its ends is bound already, or the table is full. */
+  /**
+   * A binding that stays without sessions. False: one of its ends is bound already, or there is no place. Throws a RangeError when the
+   * translator is stateless or an address is of the wrong family.
+   */
   bind(binding: StaticBinding): boolean {
     const { memory } = this;
     if (!memory.isStateful) throw new RangeError('A stateless translator has no bindings');
     const address4 = parseAddress(binding.address4);
     if (!isMapped(address4)) throw new RangeError(`"${binding.address4}" is not an IPv4 address`);
-    memory.bytes.set(parseAddress(binding.address6), memory.endsSource);
+    const address6 = parseAddress(binding.address6);
+    if (isMapped(address6)) throw new RangeError(`"${binding.address6}" is not an IPv6 address`);
+    memory.bytes.set(address6, memory.endsSource);
     const { protocol, port6, port4 } = binding;
     return memory.call('nat64Bind', memory.state, PROTOCOLS[protocol], port6, memory.rawOf(address4), port4) === 1;
   }
 
+  /** Reads the counters. */
   counters(): Nat64Counters {
     const { memory } = this;
     const read64 = (field: keyof typeof Nat64Tables.at): number =>
@@ -160,6 +172,8 @@ export class Nat64 {
       translated: read64('translated'),
       answered: read64('answered'),
       hairpins: read64('hairpins'),
+      reassembled: read64('reassembled'),
+      probed: read64('probed'),
       bindings: read32('bindingsUsed'),
       sessions: read32('sessionsUsed'),
       bindingsMade: read64('bindingsMade'),

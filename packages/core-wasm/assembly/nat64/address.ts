@@ -81,9 +81,13 @@ export function isUnicast6(address: usize): bool {
   return load<u64>(address) != 0 || (load<u64>(address, 8) & 0xfeffffffffffffff) != 0;
 }
 
+/** The last `toIpv4` found an explicit mapping. */
+export let isByMapping: bool = false;
+
 /** The IPv4 address of an IPv6 one, as 16 bytes. An explicit mapping goes before the prefix (RFC 7757, 3.3.1). */
 export function toIpv4(n: Nat64State, address: usize, prefix: usize, bits: u32, to: usize): Nat64Reason {
   const row: usize = n.eamRows == 0 ? 0 : findEam6(n, address);
+  isByMapping = row != 0;
   if (row != 0) {
     const eam = Nat64Eam.at(row);
     storeMapped(to, eam.prefix4 | bswap<u32>(bitsAt(address, eam.bits6, 32 - eam.bits4)));
@@ -95,9 +99,25 @@ export function toIpv4(n: Nat64State, address: usize, prefix: usize, bits: u32, 
   return isForbidden(n, prefix, bits, raw) ? Nat64Reason.NonGlobal : checkEnd(raw);
 }
 
-/** The IPv6 address of a raw IPv4 one. */
-export function toIpv6(n: Nat64State, raw: u32, prefix: usize, bits: u32, to: usize): Nat64Reason {
-  const row: usize = n.eamRows == 0 ? 0 : findEam4(n, raw);
+/** An explicit mapping covers the raw IPv4 address. */
+export function isMapped4(n: Nat64State, raw: u32): bool {
+  return n.eamRows != 0 && findEam4(n, raw) != 0;
+}
+
+/**
+ * The IPv6 address of a raw IPv4 one. `isLax`: of a router that sends an ICMP error, translated whatever it is, for those who look for
+ * trouble (RFC 7915, 4.1). `usesMappings` is false for the far end of a hairpin (RFC 7757, 4.2).
+ */
+export function toIpv6(
+  n: Nat64State,
+  raw: u32,
+  prefix: usize,
+  bits: u32,
+  to: usize,
+  isLax: bool = false,
+  usesMappings: bool = true,
+): Nat64Reason {
+  const row: usize = n.eamRows == 0 || !usesMappings ? 0 : findEam4(n, raw);
   if (row != 0) {
     const eam = Nat64Eam.at(row);
     copyAddress(to, eam.prefix6);
@@ -106,6 +126,7 @@ export function toIpv6(n: Nat64State, raw: u32, prefix: usize, bits: u32, to: us
   }
   if (bits == 0) return Nat64Reason.NotTranslatable;
   embed(prefix, bits, raw, to);
+  if (isLax) return Nat64Reason.None;
   return isForbidden(n, prefix, bits, raw) ? Nat64Reason.NonGlobal : checkEnd(raw);
 }
 

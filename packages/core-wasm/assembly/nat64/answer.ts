@@ -13,6 +13,8 @@ const TTL: u32 = 64;
 /** RFC 1812, 4.3.2.3 and RFC 4443, 2.4 (c): the largest error. */
 const ERROR_MAX_V4: u32 = 576;
 const ERROR_MAX_V6: u32 = 1280;
+/** Credit is counted in thousandths, as time is. */
+const ONE_ERROR: u32 = 1000;
 const ECHO_REPLY: u32 = 0;
 const ECHO: u32 = 8;
 
@@ -27,6 +29,7 @@ export function answer(n: Nat64State, view: Nat64View, reason: Nat64Reason, type
   if (!mayAnswer(view) || n.roomStart + IPV6_BYTES + ICMP_BYTES + IPV6_BYTES > n.roomEnd) return drop(n, reason);
   const isV4 = view.family == 4;
   if (isV4 ? n.own4 == 0 : load<u64>(n.own6) == 0) return drop(n, reason);
+  if (n.errorsPerSecond != 0 && !isDue(n)) return drop(n, reason);
   const header = (isV4 ? IPV4_BYTES : IPV6_BYTES) + ICMP_BYTES;
   const most = min((isV4 ? ERROR_MAX_V4 : ERROR_MAX_V6) - header, n.roomEnd - n.roomStart - header);
   const quoted = min(view.l4 + view.l4Bytes - view.l3, most);
@@ -55,6 +58,16 @@ export function answer(n: Nat64State, view: Nat64View, reason: Nat64Reason, type
   n.address = <u32>at;
   n.bytes = header + quoted;
   return Nat64Verdict.Answered;
+}
+
+/** A token bucket, one second deep (RFC 4443, 2.4 (f); RFC 7915, 4.4 and 5.4). */
+function isDue(n: Nat64State): bool {
+  const elapsed = min<u32>(n.nowMs - n.errorMs, ONE_ERROR);
+  n.errorMs = n.nowMs;
+  n.errorCredit = min(n.errorsPerSecond * ONE_ERROR, n.errorCredit + elapsed * n.errorsPerSecond);
+  if (n.errorCredit < ONE_ERROR) return false;
+  n.errorCredit -= ONE_ERROR;
+  return true;
 }
 
 /** RFC 1122, 3.2.2 and RFC 4443, 2.4 (e): never about an error, a later fragment, or from or to a group. */

@@ -1,7 +1,8 @@
 // What TypeScript and the walks call of NAT64: a state at an address, a packet in a room, a verdict. No tables of the director are touched.
 import { Nat64State, Nat64Verdict } from '../layout.gen';
 import { embed, extract, isInside } from './address';
-import { answerHeld, expire } from './session';
+import { expireReassemblies } from './reassembly';
+import { answerHeld, expire, probe } from './session';
 import { split } from './split';
 import { translateStateful } from './stateful';
 import { addBinding, bindingAt, findBinding4, findBinding6, tablesOf } from './table';
@@ -13,10 +14,9 @@ import { endsOf, outerOf } from './view';
  * tables. Nothing is written outside the room of the state.
  */
 export function nat64Translate(state: u32, at: u32, bytes: u32, nowMs: u32): u32 {
-  const n = Nat64State.at(state);
+  const n = timed(state, nowMs);
   if (n.tables == 0) return translateStateless(n, at, bytes);
   const t = tablesOf(n);
-  t.nowMs = nowMs;
   const verdict = translateStateful(n, at, bytes);
   if (verdict == Nat64Verdict.Translated) t.translated += 1;
   else if (verdict == Nat64Verdict.Answered) t.answered += 1;
@@ -25,24 +25,31 @@ export function nat64Translate(state: u32, at: u32, bytes: u32, nowMs: u32): u32
   return verdict;
 }
 
+function timed(state: u32, nowMs: u32): Nat64State {
+  const n = Nat64State.at(state);
+  n.nowMs = nowMs;
+  if (n.tables != 0) tablesOf(n).nowMs = nowMs;
+  return n;
+}
+
 /** The fragments of the last result, when its splitMtu is not 0, one behind the other at `out`: their bytes, or 0 when they do not fit. */
 export function nat64Split(state: u32, out: u32, outBytes: u32): u32 {
   const n = Nat64State.at(state);
   return n.splitMtu == 0 ? 0 : split(n.address, n.splitMtu, outerOf(n).identification, out, outBytes);
 }
 
-/** Ends idle sessions among the next rows; returns how many. */
+/** Ends idle sessions among the next rows, and datagrams that were not whole in time; returns how many sessions. */
 export function nat64Expire(state: u32, nowMs: u32): u32 {
-  const n = Nat64State.at(state);
-  tablesOf(n).nowMs = nowMs;
+  const n = timed(state, nowMs);
+  expireReassemblies(tablesOf(n));
   return expire(n);
 }
 
-/** The answer to one SYN that nobody opened from the other side; 0 when there is none. */
-export function nat64AnswerHeld(state: u32, nowMs: u32): u32 {
-  const n = Nat64State.at(state);
-  tablesOf(n).nowMs = nowMs;
-  return answerHeld(n);
+/** One packet of our own that is due: the answer to a SYN that nobody met, or the probe of an idle connection. 0: none. */
+export function nat64Due(state: u32, nowMs: u32): u32 {
+  const n = timed(state, nowMs);
+  const verdict = answerHeld(n);
+  return verdict == Nat64Verdict.None ? probe(n) : verdict;
 }
 
 /** A binding by the operator's hand; the IPv6 address is the source of the first ends. False: one of the two ends is bound, or no row. */

@@ -3,6 +3,7 @@
 export const NO_ICMP: u32 = 0xffffffff;
 export const NO_POINTER: u32 = 0xffffffff;
 export const LOWEST_MTU6: u32 = 1280;
+const LOWEST_MTU4: u32 = 68;
 /** What an IPv6 header is longer than an IPv4 one. */
 export const HEADER_GROWTH: u32 = 20;
 const FRAGMENT_HEADER: u32 = 8;
@@ -69,19 +70,19 @@ export function mtuToV6(mtu: u32, quotedLength: u32, mtu6: u32, mtu4: u32): u32 
   return max(LOWEST_MTU6, min(min(told, mtu4) + HEADER_GROWTH, mtu6));
 }
 
-/** `hasFragmentHeader`: the packet in error carried one, which IPv4 does not need. */
+/** `hasFragmentHeader`: the packet in error carried one, which IPv4 does not need. Never below what every IPv4 link takes (RFC 791). */
 export function mtuToV4(mtu: u32, hasFragmentHeader: bool, mtu6: u32, mtu4: u32): u32 {
   const loss = HEADER_GROWTH + (hasFragmentHeader ? FRAGMENT_HEADER : 0);
   const told = min(mtu, mtu6);
-  return min(told < loss ? 0 : told - loss, mtu4);
+  return max(LOWEST_MTU4, min(told < loss ? 0 : told - loss, mtu4));
 }
 
-/** RFC 1191, section 7, down to the floor. */
+/** RFC 1191, section 7, down to what an IPv6 packet of 1280 bytes becomes: up to there DF is clear (RFC 7915, 5.1). */
 function plateauBelow(length: u32): u32 {
   if (length > 32000) return 32000;
   if (length > 17914) return 17914;
   if (length > 8166) return 8166;
   if (length > 4352) return 4352;
   if (length > 2002) return 2002;
-  return length > 1492 ? 1492 : LOWEST_MTU6;
+  return length > 1492 ? 1492 : LOWEST_MTU6 - HEADER_GROWTH;
 }

@@ -1,7 +1,7 @@
 // ICMP messages of a translated packet: queries, and errors with the packet that they quote, one level deep (RFC 7915, 4.2, 4.3, 5.2, 5.3).
 import { NONE, Nat64Ends, Nat64Reason, Nat64State, Nat64View } from '../layout.gen';
 import { fold, sumOf, update } from '../wire/checksum';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../wire/ipv4';
+import { IPV4_BYTES, PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../wire/ipv4';
 import { headerBytes, writeHeader } from './header';
 import {
   NO_ICMP,
@@ -37,8 +37,10 @@ const WORD_V6: u32 = 8;
 const QUOTE_MIN: u32 = 128;
 /** Protocol unreachable points at the next header of IPv6. */
 const NEXT_HEADER_POINTER: u32 = 6;
-/** An ICMPv6 error fits the smallest MTU (RFC 4443, 2.4 (c)); its IPv6 header is not counted here. */
+/** An ICMPv6 error fits the smallest MTU (RFC 4443, 2.4 (c)), an ICMPv4 one is cut to no less than RFC 1812 wants; without IP headers. */
 const MESSAGE_MAX_V6: u32 = 1240;
+const MESSAGE_LEAST_V4: u32 = 556;
+const WORDS_MAX: u32 = 255;
 
 export function isIcmp(view: Nat64View): bool {
   return view.protocol == <u8>(view.family == 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6);
@@ -158,17 +160,19 @@ function moveQuote(n: Nat64State, mayExtend: bool): u32 {
   const extension = view.l4Bytes - ICMP_BYTES - present;
   const header = headerBytes(quoted);
   const room = n.roomEnd - view.l4;
-  const most = toV6 ? min(room, MESSAGE_MAX_V6) : room;
+  const most = min(room, toV6 ? MESSAGE_MAX_V6 : max(MESSAGE_LEAST_V4, n.mtu4 - IPV4_BYTES));
   if (most < ICMP_BYTES + header + 8) return 0;
   let protocol = <u32>quoted.protocol;
   if (isIcmp(quoted)) {
     moveQuery(quoted, ends, queryOf(quoted));
     protocol = toV6 ? PROTOCOL_ICMPV6 : PROTOCOL_ICMP;
   } else moveEnds(quoted, ends);
-  const data = min(quoted.l4Bytes, most - ICMP_BYTES - header);
   const word = toV6 ? WORD_V6 : WORD_V4;
+  // Extensions cut short are of no use to anybody: the quote makes way for them, down to what RFC 4884 leaves of it.
+  const cap = extension < most - ICMP_BYTES ? min(WORDS_MAX * word, (most - ICMP_BYTES - extension) & ~(word - 1)) : 0;
+  const keeps = mayExtend && extension != 0 && cap >= QUOTE_MIN;
+  const data = min(quoted.l4Bytes, (keeps ? cap : most - ICMP_BYTES) - header);
   const padded = max(QUOTE_MIN, (header + data + word - 1) & ~(word - 1));
-  const keeps = mayExtend && extension != 0 && ICMP_BYTES + padded + extension <= most && padded / word < 256;
   const grows = start + header > quoted.l4;
   if (keeps && grows) memory.copy(start + padded, start + present, extension);
   memory.copy(start + header, quoted.l4, data);

@@ -1,8 +1,8 @@
 // IPv4 addresses and ports of new bindings (RFC 6146, 3.5.1.1 and 3.5.2.3): one client keeps one address, a port keeps its parity, and
 // one below 1024 stays there, as long as such a port is free.
-import { NAT64_PORT_TRIES, Nat64State, Nat64Tables } from '../layout.gen';
+import { NAT64_PORT_TRIES, Nat64Reason, Nat64State, Nat64Tables } from '../layout.gen';
 import { PROTOCOL_ICMP } from '../wire/ipv4';
-import { addBinding, findBinding4, hash6 } from './table';
+import { addBinding, findBinding4, fullReason, hash6 } from './table';
 
 const WELL_KNOWN_PORTS: u32 = 1024;
 
@@ -17,12 +17,12 @@ export function addressOf(t: Nat64Tables, client: usize): u32 {
   return load<u32>(<usize>t.pool + ((hash6(t, client, 0, 0) % t.poolSize) << 2));
 }
 
-/** Set by `bind` when it fails because of the ports and not of the table. */
-export let isExhausted: bool = false;
+/** Why the last `bind` failed. */
+export let bindReason: Nat64Reason = Nat64Reason.None;
 
-/** A new binding for (X’, x); 0: no port or no row is free. */
-export function bind(n: Nat64State, t: Nat64Tables, client: usize, port: u32, protocol: u32): u32 {
-  isExhausted = false;
+/** A new binding for (X’, x); 0: no port or no row is free. `wanted`: the port that a SYN from outside waits for, or 0 (3.5.2.3). */
+export function bind(n: Nat64State, t: Nat64Tables, client: usize, port: u32, protocol: u32, wanted: u32): u32 {
+  bindReason = Nat64Reason.PortsFull;
   if (t.poolSize == 0) return 0;
   const raw = addressOf(t, client);
   const isIcmp = protocol == PROTOCOL_ICMP;
@@ -35,12 +35,12 @@ export function bind(n: Nat64State, t: Nat64Tables, client: usize, port: u32, pr
     last = t.portLast;
   }
   const seed = hash6(t, client, port, protocol) ^ n.identification;
-  const free = freePort(t, raw, protocol, port, first, last, isIcmp ? 1 : 2, seed);
-  if (free == NO_PORT) {
-    isExhausted = true;
-    return 0;
-  }
-  return addBinding(t, client, port, raw, free, protocol);
+  const isWanted = wanted != 0 && findBinding4(t, raw, wanted, protocol) == 0;
+  const free = isWanted ? wanted : freePort(t, raw, protocol, port, first, last, isIcmp ? 1 : 2, seed);
+  if (free == NO_PORT) return 0;
+  const row = addBinding(t, client, port, raw, free, protocol);
+  bindReason = fullReason;
+  return row;
 }
 
 const NO_PORT: u32 = 0xffffffff;

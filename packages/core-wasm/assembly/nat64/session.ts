@@ -4,7 +4,9 @@ import {
   NAT64_HELD_BYTES,
   NAT64_HELD_MAX,
   NAT64_HELD_SYN_BYTES,
+  NAT64_PROBES_MAX,
   NAT64_TCP_INCOMING_SYN_MS,
+  Nat64Binding,
   Nat64HeldSyn,
   Nat64Reason,
   Nat64Session,
@@ -14,12 +16,17 @@ import {
   Nat64Verdict,
   Nat64View,
 } from '../layout.gen';
-import { TCP_FIN, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
+import { sumOfPseudoHeader } from '../wire/checksum';
+import { PROTOCOL_TCP } from '../wire/ipv4';
+import { IPV6_BYTES, Ipv6 } from '../wire/ipv6';
+import { TCP_ACK, TCP_BYTES, TCP_FIN, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
+import { toIpv6 } from './address';
 import { answer } from './answer';
-import { removeSession, sessionAt, tablesOf } from './table';
-import { outerOf, readPacket } from './view';
+import { bindingAt, removeSession, sessionAt, tablesOf } from './table';
+import { endsOf, outerOf, readPacket } from './view';
 
 const V4_PORT_UNREACHABLE: u32 = 0x0303;
+const PROBE_HOPS: u32 = 64;
 
 /** Takes the session to its next state. A SYN with ACK counts as a SYN (3.5.2.2). */
 export function advance(t: Nat64Tables, session: Nat64Session, isFromV6: bool, flags: u32): void {
@@ -46,10 +53,11 @@ export function advance(t: Nat64Tables, session: Nat64Session, isFromV6: bool, f
 /** The state and the lifetime that goes with it. */
 export function enter(t: Nat64Tables, session: Nat64Session, state: Nat64Tcp): void {
   session.state = <u8>state;
+  session.isProbed = 0;
   session.expiresMs = t.nowMs + (state == Nat64Tcp.Established ? t.tcpEstablishedMs : t.tcpTransitoryMs);
 }
 
-/** Ends what is over among the next rows; returns how many. An established session is given the transitory time first. */
+/** Ends what is over among the next rows; returns how many. An established session is probed and given the transitory time first. */
 export function expire(n: Nat64State): u32 {
   const t = tablesOf(n);
   const end = t.sessionNext;
@@ -60,14 +68,82 @@ export function expire(n: Nat64State): u32 {
     if (row >= end) break;
     const session = sessionAt(t, row);
     if (session.state == <u8>Nat64Tcp.Free || <i32>(t.nowMs - session.expiresMs) < 0) continue;
-    if (session.state == <u8>Nat64Tcp.Established) enter(t, session, Nat64Tcp.Trans);
-    else {
+    if (session.state == <u8>Nat64Tcp.Established) {
+      enter(t, session, Nat64Tcp.Trans);
+      remindToProbe(t, row);
+    } else {
       removeSession(t, row);
       ended += 1;
     }
   }
   t.cursor = row;
   return ended;
+}
+
+/** Both ends may have gone without a word; the answer to a probe tells (3.5.2.2, ESTABLISHED). A full ring forgoes it. */
+function remindToProbe(t: Nat64Tables, row: u32): void {
+  if (t.probeTail - t.probeHead >= NAT64_PROBES_MAX) return;
+  sessionAt(t, row).isProbed = 1;
+  store<u32>(<usize>t.probes + ((t.probeTail % NAT64_PROBES_MAX) << 2), row);
+  t.probeTail += 1;
+}
+
+/** A probe for the IPv6 end of one idle connection, written into the room; None: none is due. */
+export function probe(n: Nat64State): Nat64Verdict {
+  const t = tablesOf(n);
+  n.bytes = 0;
+  n.reason = Nat64Reason.None;
+  while (t.probeHead != t.probeTail) {
+    const row = load<u32>(<usize>t.probes + ((t.probeHead % NAT64_PROBES_MAX) << 2));
+    t.probeHead += 1;
+    const session = sessionAt(t, row);
+    if (session.state != <u8>Nat64Tcp.Trans || session.isProbed == 0) continue;
+    session.isProbed = 0;
+    if (writeProbe(n, session, bindingAt(t, session.binding)) != Nat64Reason.None) continue;
+    t.probed += 1;
+    return Nat64Verdict.Answered;
+  }
+  return Nat64Verdict.None;
+}
+
+/**
+ * A bare ACK with sequence number 0: outside the window of whoever has the connection, who says where it stands (RFC 9293, 3.10.7.4), and
+ * unknown to whoever has not, who resets it.
+ */
+function writeProbe(n: Nat64State, session: Nat64Session, binding: Nat64Binding): Nat64Reason {
+  const at = <usize>n.roomStart;
+  if (n.roomStart + IPV6_BYTES + TCP_BYTES > n.roomEnd) return Nat64Reason.NoRoom;
+  const source = endsOf(n).source;
+  const refused = toIpv6(n, session.peer, n.remotePrefix, n.remoteBits, source);
+  if (refused != Nat64Reason.None) return refused;
+  const ip = Ipv6.at(at);
+  ip.setVersionClassAndLabel(0, 0);
+  ip.setPayloadLength(TCP_BYTES);
+  ip.setNextHeader(PROTOCOL_TCP);
+  ip.setHopLimit(PROBE_HOPS);
+  ip.setSource(source);
+  ip.setDestination(binding.address);
+  const tcp = Tcp.at(at + IPV6_BYTES);
+  memory.fill(at + IPV6_BYTES, 0, TCP_BYTES);
+  tcp.setSourcePort(session.peerPort);
+  tcp.setDestinationPort(binding.port6);
+  tcp.setHeaderBytes(TCP_BYTES);
+  tcp.setFlags(TCP_ACK);
+  tcp.setChecksum(sumOfPseudoHeader(source, binding.address, PROTOCOL_TCP, TCP_BYTES), TCP_BYTES);
+  n.address = <u32>at;
+  n.bytes = IPV6_BYTES + TCP_BYTES;
+  n.splitMtu = 0;
+  return Nat64Reason.None;
+}
+
+/** Port of ours that a SYN from this peer waits for, or 0: the IPv6 side opens the same connection now (3.5.2.2, V4 INIT). */
+export function wantedPort(t: Nat64Tables, peer: u32, peerPort: u32, local: u32): u32 {
+  for (let index: u32 = 0; t.heldUsed != 0 && index < NAT64_HELD_MAX; index++) {
+    const held = heldAt(t, index);
+    if (held.bytes != 0 && held.source == peer && <u32>held.sourcePort == peerPort && held.destination == local)
+      return held.destinationPort;
+  }
+  return 0;
 }
 
 function heldAt(t: Nat64Tables, index: u32): Nat64HeldSyn {
@@ -120,6 +196,7 @@ export function release(t: Nat64Tables, peer: u32, peerPort: u32, local: u32, lo
 export function answerHeld(n: Nat64State): Nat64Verdict {
   const t = tablesOf(n);
   n.bytes = 0;
+  n.splitMtu = 0;
   for (let index: u32 = 0; t.heldUsed != 0 && index < NAT64_HELD_MAX; index++) {
     const held = heldAt(t, index);
     if (held.bytes == 0 || <i32>(t.nowMs - held.expiresMs) < 0) continue;

@@ -1,9 +1,9 @@
 // The stateful translator (RFC 6146): which binding and session a packet belongs to, made or refused, and with them its new ends.
 import {
-  NAT64_UDP_MIN_MS,
   NONE,
   Nat64Ends,
   Nat64Flag,
+  Nat64Fragment,
   Nat64Reason,
   Nat64State,
   Nat64Tables,
@@ -13,13 +13,15 @@ import {
 } from '../layout.gen';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP, storeMapped } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
-import { TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
-import { Udp } from '../wire/udp';
+import { TCP_BYTES, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
+import { UDP_BYTES, Udp } from '../wire/udp';
 import { isInside, toIpv4, toIpv6 } from './address';
 import { answer, drop } from './answer';
-import { recall, remember } from './fragment';
-import { bind, isExhausted, isPool } from './pool';
-import { advance, enter, hold, release } from './session';
+import { find, note, remember } from './fragment';
+import { isError, isIcmp } from './icmp';
+import { addressOf, bind, bindReason, isPool } from './pool';
+import { checkFragment, collect } from './reassembly';
+import { advance, enter, hold, release, wantedPort } from './session';
 import {
   addSession,
   bindingAt,
@@ -27,20 +29,34 @@ import {
   findBinding4,
   findBinding6,
   findSession,
+  fullReason,
   peerSessions,
   sessionAt,
   tablesOf,
 } from './table';
-import { isIcmpError, read, write } from './translate';
+import { check, isIcmpError, open, write } from './translate';
 import { endsOf, isFragment, isLater, outerOf, quotedEndsOf, quotedOf } from './view';
 
 const V4_HOST_UNREACHABLE: u32 = 0x0301;
 const V4_PROHIBITED: u32 = 0x030d;
+const V4_PROTOCOL_UNREACHABLE: u32 = 0x0302;
 const V6_ADDRESS_UNREACHABLE: u32 = 0x0103;
+const V6_PORT_UNREACHABLE: u32 = 0x0104;
 const IDENTIFIER: usize = 4;
+const ICMP_BYTES: u32 = 8;
 
 /** Translates by binding and session; a packet to another IPv6 host behind us takes both ways at once (3.8). */
 export function translateStateful(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
+  const start = n.roomStart;
+  const end = n.roomEnd;
+  const verdict = translateBothWays(n, at, bytes);
+  // A datagram that was put together has been translated where it lies.
+  n.roomStart = start;
+  n.roomEnd = end;
+  return verdict;
+}
+
+function translateBothWays(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
   const t = tablesOf(n);
   const first = step(n, t, at, bytes);
   if (first != Nat64Verdict.Translated || outerOf(n).family == 4) return first;
@@ -53,7 +69,7 @@ export function translateStateful(n: Nat64State, at: usize, bytes: u32): Nat64Ve
 }
 
 function step(n: Nat64State, t: Nat64Tables, at: usize, bytes: u32): Nat64Verdict {
-  const verdict = read(n, at, bytes);
+  let verdict = open(n, at, bytes);
   if (verdict != Nat64Verdict.None) return verdict;
   const view = outerOf(n);
   const ends = endsOf(n);
@@ -61,22 +77,47 @@ function step(n: Nat64State, t: Nat64Tables, at: usize, bytes: u32): Nat64Verdic
   ends.destinationPort = NONE;
   const isFrom6 = view.family == 6;
   if (isFrom6 && isInside(view.source, n.remotePrefix, n.remoteBits)) return drop(n, Nat64Reason.HairpinLoop);
+  const isRouter = isIcmp(view) && view.l4Bytes >= ICMP_BYTES && !isFragment(view) && isError(view);
   // The end on the IPv4 side follows from the prefix; the other one from the binding.
   const refused = isFrom6
     ? toIpv4(n, view.destination, n.remotePrefix, n.remoteBits, ends.destination)
-    : toIpv6(n, load<u32>(view.source, 12), n.remotePrefix, n.remoteBits, ends.source);
+    : toIpv6(n, load<u32>(view.source, 12), n.remotePrefix, n.remoteBits, ends.source, isRouter);
   if (refused != Nat64Reason.None) return drop(n, refused);
+  if (!isFrom6 && !isPool(t, load<u32>(view.destination, 12))) return drop(n, Nat64Reason.NotTranslatable);
+  if (isFragment(view)) {
+    verdict = collectFragment(n, t, view);
+    if (verdict != Nat64Verdict.None) return verdict;
+  }
+  verdict = check(n);
+  if (verdict != Nat64Verdict.None) return verdict;
   const other = isFrom6 ? ends.source : ends.destination;
   if (isIcmpError(view)) return errorEnds(n, t, other);
-  if (isLater(view)) {
-    const found = recall(t, view);
-    if (found == 0) return drop(n, Nat64Reason.EarlyFragment);
-    copyAddress(other, found);
-    return write(n);
-  }
+  if (isLater(view)) return laterFragment(n, t, view, other);
   const decided = isFrom6 ? fromV6(n, t, view, ends) : fromV4(n, t, view, ends);
   if (decided != Nat64Verdict.None) return decided;
-  if (isFragment(view)) remember(t, view, other);
+  if (isFragment(view)) {
+    const isSecond = remember(t, view, other);
+    if (isSecond != Nat64Reason.None) return drop(n, isSecond);
+  }
+  return write(n);
+}
+
+/** None: go on with the fragment, or with the datagram that it completed. */
+function collectFragment(n: Nat64State, t: Nat64Tables, view: Nat64View): Nat64Verdict {
+  const protocol = <u32>view.protocol;
+  if (!isIcmp(view) && protocol != PROTOCOL_TCP && protocol != PROTOCOL_UDP) return refuseProtocol(n, view);
+  const refused = checkFragment(view, protocol == PROTOCOL_TCP ? TCP_BYTES : UDP_BYTES);
+  return refused == Nat64Reason.None ? collect(n, t) : drop(n, refused);
+}
+
+/** The first fragment has told where the others go. */
+function laterFragment(n: Nat64State, t: Nat64Tables, view: Nat64View, other: usize): Nat64Verdict {
+  const found = find(t, view);
+  if (found == 0) return drop(n, Nat64Reason.FragmentLimit);
+  const row = Nat64Fragment.at(found);
+  const refused = note(row, view);
+  if (refused != Nat64Reason.None) return drop(n, refused);
+  copyAddress(other, row.other);
   return write(n);
 }
 
@@ -98,9 +139,15 @@ function destinationPortOf(view: Nat64View, protocol: u32, isHost: bool): u32 {
   return isHost ? <u32>bswap<u16>(load<u16>(view.l4, IDENTIFIER)) : 0;
 }
 
+/** 3.4: other transport protocols are not translated. */
+function refuseProtocol(n: Nat64State, view: Nat64View): Nat64Verdict {
+  const kind = view.family == 6 ? V6_PORT_UNREACHABLE : V4_PROTOCOL_UNREACHABLE;
+  return answer(n, view, Nat64Reason.Protocol, kind, 0);
+}
+
 function fromV6(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends): Nat64Verdict {
   const protocol = protocolOf(view);
-  if (protocol == 0) return drop(n, Nat64Reason.Protocol);
+  if (protocol == 0) return refuseProtocol(n, view);
   const port = sourcePortOf(view, protocol, true);
   const peer = load<u32>(ends.destination, 12);
   const peerPort = destinationPortOf(view, protocol, false);
@@ -109,21 +156,24 @@ function fromV6(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends)
   if (row == 0) {
     // Only a SYN opens; anything else without a binding is dropped silently (3.5.2.2, CLOSED).
     if ((flags & TCP_SYN) == 0 || flags & TCP_RST) return drop(n, Nat64Reason.NoBinding);
-    row = bind(n, t, view.source, port, protocol);
-    if (row == 0) return refuse6(n, view, isExhausted ? Nat64Reason.PortsFull : Nat64Reason.BindingsFull);
+    const isTcp = protocol == PROTOCOL_TCP;
+    const wanted = isTcp && t.heldUsed != 0 ? wantedPort(t, peer, peerPort, addressOf(t, view.source)) : 0;
+    row = bind(n, t, view.source, port, protocol, wanted);
+    if (row == 0) return refuse6(n, view, bindReason);
   }
   const binding = bindingAt(t, row);
   let found = findSession(t, row, peer, peerPort);
   if (found == 0 && flags & TCP_SYN) {
     found = addSession(t, row, peer, peerPort);
     if (found == 0) {
+      const reason = fullReason;
       if (binding.sessions == 0) dropUnused(t, row);
-      return refuse6(n, view, Nat64Reason.SessionsFull);
+      return refuse6(n, view, reason);
     }
     const isOpen = protocol == PROTOCOL_TCP && release(t, peer, peerPort, binding.local, binding.port4);
     enter(t, sessionAt(t, found), isOpen ? Nat64Tcp.Established : Nat64Tcp.V6Init);
   } else if (found != 0 && protocol == PROTOCOL_TCP) advance(t, sessionAt(t, found), true, flags);
-  if (protocol != PROTOCOL_TCP) refresh(t, found, protocol, peerPort);
+  if (protocol != PROTOCOL_TCP) refresh(t, found, protocol);
   storeMapped(ends.source, binding.local);
   ends.sourcePort = binding.port4;
   return Nat64Verdict.None;
@@ -131,7 +181,7 @@ function fromV6(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends)
 
 function fromV4(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends): Nat64Verdict {
   const protocol = protocolOf(view);
-  if (protocol == 0) return drop(n, Nat64Reason.Protocol);
+  if (protocol == 0) return refuseProtocol(n, view);
   const isTcp = protocol == PROTOCOL_TCP;
   const peer = load<u32>(view.source, 12);
   const peerPort = sourcePortOf(view, protocol, false);
@@ -139,7 +189,6 @@ function fromV4(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends)
   const isSyn = isTcp && (Tcp.at(view.l4).flags & TCP_SYN) != 0;
   const row = findBinding4(t, local, destinationPortOf(view, protocol, true), protocol);
   if (row == 0) {
-    if (!isPool(t, local)) return drop(n, Nat64Reason.NotTranslatable);
     // A SYN waits: the IPv6 side may be about to open the same connection.
     if (isSyn && (n.flags & Nat64Flag.RefuseInbound) == 0) return wait(n, t, view);
     if (isTcp) return drop(n, Nat64Reason.NoBinding);
@@ -153,11 +202,11 @@ function fromV4(n: Nat64State, t: Nat64Tables, view: Nat64View, ends: Nat64Ends)
     if (isFiltered) return answer(n, view, Nat64Reason.Filtered, V4_PROHIBITED, 0);
     if (!isTcp || isSyn) {
       found = addSession(t, row, peer, peerPort);
-      if (found == 0) return answer(n, view, Nat64Reason.SessionsFull, V4_HOST_UNREACHABLE, 0);
+      if (found == 0) return answer(n, view, fullReason, V4_HOST_UNREACHABLE, 0);
       enter(t, sessionAt(t, found), Nat64Tcp.V4Init);
     }
   } else if (isTcp) advance(t, sessionAt(t, found), false, Tcp.at(view.l4).flags);
-  if (!isTcp) refresh(t, found, protocol, peerPort);
+  if (!isTcp) refresh(t, found, protocol);
   const binding = bindingAt(t, row);
   copyAddress(ends.destination, binding.address);
   ends.destinationPort = binding.port6;
@@ -169,17 +218,16 @@ function refuse6(n: Nat64State, view: Nat64View, reason: Nat64Reason): Nat64Verd
 }
 
 function wait(n: Nat64State, t: Nat64Tables, view: Nat64View): Nat64Verdict {
-  if (!hold(t, view)) return drop(n, Nat64Reason.NoBinding);
+  if (!hold(t, view)) return answer(n, view, Nat64Reason.NoBinding, V4_HOST_UNREACHABLE, 0);
   n.reason = Nat64Reason.SynHeld;
   return Nat64Verdict.Held;
 }
 
-/** Both directions keep a UDP or ICMP session alive. Only DNS may be shorter than the minimum (RFC 4787, REQ-5). */
-function refresh(t: Nat64Tables, row: u32, protocol: u32, peerPort: u32): void {
+/** Both directions keep a UDP or ICMP session alive. */
+function refresh(t: Nat64Tables, row: u32, protocol: u32): void {
   const session = sessionAt(t, row);
-  const life = protocol == PROTOCOL_UDP ? max(t.udpMs, peerPort == 53 ? 0 : NAT64_UDP_MIN_MS) : t.icmpMs;
   session.state = <u8>Nat64Tcp.Datagram;
-  session.expiresMs = t.nowMs + life;
+  session.expiresMs = t.nowMs + (protocol == PROTOCOL_UDP ? t.udpMs : t.icmpMs);
 }
 
 /** An ICMP error belongs to the session of the packet that it quotes, which went the other way; it prolongs nothing (3.6). */

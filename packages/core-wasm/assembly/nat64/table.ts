@@ -3,9 +3,12 @@ import {
   NAT64_BINDING_BYTES,
   NAT64_PEER_SESSIONS_MAX,
   NAT64_SESSION_BYTES,
+  NAT64_SUBSCRIBER_BYTES,
   Nat64Binding,
+  Nat64Reason,
   Nat64Session,
   Nat64State,
+  Nat64Subscriber,
   Nat64Tables,
   Nat64Tcp,
 } from '../layout.gen';
@@ -32,6 +35,10 @@ export function hash6(t: Nat64Tables, address: usize, port: u32, protocol: u32):
     t.key3 * (low >> 32) +
     t.key4 * <u64>((protocol << 16) | port);
   return <u32>(sum >> 32);
+}
+
+function subscriberAt(t: Nat64Tables, row: u32): Nat64Subscriber {
+  return Nat64Subscriber.at(<usize>t.subscribers + row * NAT64_SUBSCRIBER_BYTES);
 }
 
 function chain6(t: Nat64Tables, address: usize, port: u32, protocol: u32): usize {
@@ -70,14 +77,25 @@ export function findBinding4(t: Nat64Tables, raw: u32, port: u32, protocol: u32)
   return 0;
 }
 
-/** 0 when the table is full. (T, t) must be free. */
+/** Why the last `addBinding` or `addSession` gave no row. */
+export let fullReason: Nat64Reason = Nat64Reason.None;
+
+/** 0 when the table is full or the subscriber has its share; `fullReason` says which. (T, t) must be free. */
 export function addBinding(t: Nat64Tables, address: usize, port6: u32, raw: u32, port4: u32, protocol: u32): u32 {
+  const subscriber = t.subscribers == 0 ? 0 : subscriberOf(t, address);
+  fullReason = Nat64Reason.SubscriberLimit;
+  if (subscriber != 0 && subscriberAt(t, subscriber).bindings >= t.subscriberBindings) return 0;
+  fullReason = Nat64Reason.BindingsFull;
   let row = t.bindingFree;
   if (row != 0) t.bindingFree = bindingAt(t, row).next6;
   else if (t.bindingNext < t.bindingsMax) {
     row = t.bindingNext;
     t.bindingNext = row + 1;
-  } else return 0;
+  } else {
+    if (subscriber != 0) dropSubscriber(t, subscriber);
+    return 0;
+  }
+  if (subscriber != 0) subscriberAt(t, subscriber).bindings += 1;
   const binding = bindingAt(t, row);
   copyAddress(binding.address, address);
   binding.local = raw;
@@ -86,6 +104,7 @@ export function addBinding(t: Nat64Tables, address: usize, port6: u32, raw: u32,
   binding.port4 = <u16>port4;
   binding.protocol = <u8>protocol;
   binding.isStatic = 0;
+  binding.subscriber = subscriber;
   const at6 = chain6(t, address, port6, protocol);
   binding.next6 = load<u32>(at6);
   store<u32>(at6, row);
@@ -114,6 +133,10 @@ export function removeBinding(t: Nat64Tables, row: u32): void {
     while (before.next4 != row) before = bindingAt(t, before.next4);
     before.next4 = binding.next4;
   }
+  if (binding.subscriber != 0) {
+    subscriberAt(t, binding.subscriber).bindings -= 1;
+    dropSubscriber(t, binding.subscriber);
+  }
   binding.next6 = t.bindingFree;
   t.bindingFree = row;
   t.bindingsUsed -= 1;
@@ -137,8 +160,12 @@ export function findSession(t: Nat64Tables, binding: u32, peer: u32, port: u32):
   return 0;
 }
 
-/** 0 when the table is full or there are too many between the two; call it right after `findSession`. */
+/** 0 when the table is full, the subscriber has its share, or there are too many between the two; call it right after `findSession`. */
 export function addSession(t: Nat64Tables, binding: u32, peer: u32, port: u32): u32 {
+  const subscriber = bindingAt(t, binding).subscriber;
+  fullReason = Nat64Reason.SubscriberLimit;
+  if (subscriber != 0 && subscriberAt(t, subscriber).sessions >= t.subscriberSessions) return 0;
+  fullReason = Nat64Reason.SessionsFull;
   if (peerSessions >= NAT64_PEER_SESSIONS_MAX) return 0;
   let row = t.sessionFree;
   if (row != 0) t.sessionFree = sessionAt(t, row).next;
@@ -150,6 +177,8 @@ export function addSession(t: Nat64Tables, binding: u32, peer: u32, port: u32): 
   session.binding = binding;
   session.peer = peer;
   session.peerPort = <u16>port;
+  session.isProbed = 0;
+  if (subscriber != 0) subscriberAt(t, subscriber).sessions += 1;
   const at = chainSession(t, binding, peer);
   session.next = load<u32>(at);
   store<u32>(at, row);
@@ -170,6 +199,8 @@ export function removeSession(t: Nat64Tables, row: u32): void {
     before.next = session.next;
   }
   session.state = <u8>Nat64Tcp.Free;
+  const subscriber = bindingAt(t, session.binding).subscriber;
+  if (subscriber != 0) subscriberAt(t, subscriber).sessions -= 1;
   session.next = t.sessionFree;
   t.sessionFree = row;
   t.sessionsUsed -= 1;
@@ -180,4 +211,57 @@ export function dropUnused(t: Nat64Tables, row: u32): void {
   const binding = bindingAt(t, row);
   if (binding.sessions != 0) binding.sessions -= 1;
   if (binding.sessions == 0 && binding.isStatic == 0) removeBinding(t, row);
+}
+
+/** Bits of one half of an address that belong to a prefix of so many bits, as they lie in memory. */
+function maskOf(bits: u32): u64 {
+  return bits >= 64 ? u64.MAX_VALUE : bits == 0 ? 0 : bswap<u64>(~(u64.MAX_VALUE >> bits));
+}
+
+function chainSubscriber(t: Nat64Tables, high: u64, low: u64): usize {
+  const sum = t.key1 * (high & 0xffffffff) + t.key2 * (high >> 32) + t.key3 * (low & 0xffffffff) + t.key4 * (low >> 32);
+  return <usize>t.indexSubscriber + ((<u32>(sum >> 32) & t.bindingMask) << 2);
+}
+
+/** The subscriber of an address, made when there is none. There are as many rows as bindings, so one is always free. */
+function subscriberOf(t: Nat64Tables, address: usize): u32 {
+  const bits = t.subscriberBits;
+  const high = load<u64>(address) & maskOf(bits);
+  const low = load<u64>(address, 8) & maskOf(bits > 64 ? bits - 64 : 0);
+  const chain = chainSubscriber(t, high, low);
+  let row = load<u32>(chain);
+  while (row != 0) {
+    const found = subscriberAt(t, row);
+    if (load<u64>(found.prefix) == high && load<u64>(found.prefix, 8) == low) return row;
+    row = found.next;
+  }
+  row = t.subscriberFree;
+  if (row != 0) t.subscriberFree = subscriberAt(t, row).next;
+  else {
+    row = t.subscriberNext;
+    t.subscriberNext = row + 1;
+  }
+  const made = subscriberAt(t, row);
+  store<u64>(made.prefix, high);
+  store<u64>(made.prefix, low, 8);
+  made.bindings = 0;
+  made.sessions = 0;
+  made.next = load<u32>(chain);
+  store<u32>(chain, row);
+  return row;
+}
+
+/** Gives the row back when nothing refers to it. */
+function dropSubscriber(t: Nat64Tables, row: u32): void {
+  const gone = subscriberAt(t, row);
+  if (gone.bindings != 0) return;
+  const chain = chainSubscriber(t, load<u64>(gone.prefix), load<u64>(gone.prefix, 8));
+  if (load<u32>(chain) == row) store<u32>(chain, gone.next);
+  else {
+    let before = subscriberAt(t, load<u32>(chain));
+    while (before.next != row) before = subscriberAt(t, before.next);
+    before.next = gone.next;
+  }
+  gone.next = t.subscriberFree;
+  t.subscriberFree = row;
 }

@@ -1,9 +1,9 @@
 // NAT64 of one packet in place (RFC 7915): read → check → ends (by prefix, by binding, or by the caller) → write. Everything that may be
 // refused or answered is asked before the first byte is written, so an answer quotes the packet as it came.
-import { NONE, Nat64Ends, Nat64Reason, Nat64State, Nat64Verdict, Nat64View } from '../layout.gen';
+import { NONE, Nat64Ends, Nat64Flag, Nat64Reason, Nat64State, Nat64Verdict, Nat64View } from '../layout.gen';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, storeMapped } from '../wire/ipv4';
 import { IPV6_BYTES } from '../wire/ipv6';
-import { isUnicast6, toIpv4, toIpv6 } from './address';
+import { isByMapping, isMapped4, isUnicast6, toIpv4, toIpv6 } from './address';
 import { answer, drop } from './answer';
 import { headerBytes, writeHeader } from './header';
 import { isError, isIcmp, moveError, moveQuery, queryOf, readQuote } from './icmp';
@@ -27,9 +27,11 @@ const V4_TTL_EXCEEDED: u32 = 0x0b00;
 const V6_HOPS_EXCEEDED: u32 = 0x0300;
 const V4_SOURCE_ROUTE_FAILED: u32 = 0x0305;
 const V6_HEADER_PROBLEM: u32 = 0x0400;
+const V4_PROHIBITED: u32 = 0x030d;
+const V6_PROHIBITED: u32 = 0x0101;
 
-/** Reads and checks. Verdict None: go on with the ends, then `write`. */
-export function read(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
+/** Reads the packet. Verdict None: go on with `check`, the ends, then `write`. */
+export function open(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
   const view = outerOf(n);
   n.address = 0;
   n.bytes = 0;
@@ -37,18 +39,29 @@ export function read(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
   n.reason = Nat64Reason.None;
   if (at < <usize>n.roomStart || <u64>at + bytes > <u64>n.roomEnd) return drop(n, Nat64Reason.NoRoom);
   const refused = readPacket(view, at, bytes, false);
+  if (refused == Nat64Reason.ExtensionHeaders) return prohibit(n, view, refused);
   if (refused != Nat64Reason.None) return drop(n, refused);
-  if (view.segmentsLeft != 0) {
-    const isV4 = view.family == 4;
-    const kind = isV4 ? V4_SOURCE_ROUTE_FAILED : V6_HEADER_PROBLEM;
-    return answer(n, view, Nat64Reason.SourceRoute, kind, isV4 ? 0 : view.segmentsLeft);
-  }
+  if (view.segmentsLeft == 0) return Nat64Verdict.None;
+  const isV4 = view.family == 4;
+  const kind = isV4 ? V4_SOURCE_ROUTE_FAILED : V6_HEADER_PROBLEM;
+  return answer(n, view, Nat64Reason.SourceRoute, kind, isV4 ? 0 : view.segmentsLeft);
+}
+
+/** May it be translated? Nothing is written but an answer. */
+export function check(n: Nat64State): Nat64Verdict {
+  const view = outerOf(n);
   const reason = isIcmp(view) ? checkIcmp(n, view) : checkProtocol(n, view);
+  if (reason == Nat64Reason.ZeroChecksum) return prohibit(n, view, reason);
   if (reason != Nat64Reason.None) return drop(n, reason);
   if (view.hops <= 1) {
     return answer(n, view, Nat64Reason.HopLimit, view.family == 4 ? V4_TTL_EXCEEDED : V6_HOPS_EXCEEDED, 0);
   }
   return checkLength(n, view);
+}
+
+/** What is discarded by policy is told to the sender as such (RFC 7915, 4.4 and 5.4). */
+function prohibit(n: Nat64State, view: Nat64View, reason: Nat64Reason): Nat64Verdict {
+  return answer(n, view, reason, view.family == 4 ? V4_PROHIBITED : V6_PROHIBITED, 0);
 }
 
 function checkIcmp(n: Nat64State, view: Nat64View): Nat64Reason {
@@ -71,6 +84,8 @@ function checkLength(n: Nat64State, view: Nat64View): Nat64Verdict {
   const total = headerBytes(view) + view.l4Bytes;
   if (view.family == 4) {
     if (view.l4 - n.roomStart < IPV6_BYTES + FRAGMENT_BYTES) return drop(n, Nat64Reason.NoRoom);
+    // The translation cuts the quote of an error.
+    if (isIcmpError(view)) return Nat64Verdict.None;
     if (total > IP_MAX) return drop(n, Nat64Reason.TooBig);
     if (view.dontFragment) {
       if (total <= n.mtu6) return Nat64Verdict.None;
@@ -78,9 +93,10 @@ function checkLength(n: Nat64State, view: Nat64View): Nat64Verdict {
       return answer(n, view, Nat64Reason.TooBig, V4_FRAGMENTATION_NEEDED, min(IP_MAX, n.mtu6 - overhead));
     }
     const most = min(n.mtu6, max(LOWEST_MTU6, n.lowestMtu6));
-    if (total > most && !isIcmpError(view)) n.splitMtu = most;
+    if (total > most) n.splitMtu = most;
     return Nat64Verdict.None;
   }
+  if (isIcmpError(view)) return Nat64Verdict.None;
   if (total > IP_MAX) return drop(n, Nat64Reason.TooBig);
   if (total <= n.mtu4) return Nat64Verdict.None;
   if (!view.hasFragmentHeader && total > FRAGMENTABLE_MAX) {
@@ -123,30 +139,68 @@ export function write(n: Nat64State): Nat64Verdict {
   return Nat64Verdict.Translated;
 }
 
+/** The IPv6 packet in hand goes to another mapped host, or is an error about a packet of one (RFC 7757, 4.2.2). */
+let isHairpin: bool = false;
+
 /** Ends by prefix and explicit mapping (RFC 7915, section 6). `isQuoted`: the quoted packet went the other way. */
-export function endsByPrefix(n: Nat64State, view: Nat64View, ends: Nat64Ends, isQuoted: bool): Nat64Reason {
-  const sourceIsLocal = (view.family == 6) != isQuoted;
+function endsByPrefix(n: Nat64State, view: Nat64View, ends: Nat64Ends, isQuoted: bool): Nat64Reason {
   ends.sourcePort = NONE;
   ends.destinationPort = NONE;
-  const refused = endByPrefix(n, view.family, view.source, sourceIsLocal, ends.source);
-  if (refused != Nat64Reason.None) {
-    // A router between prefix and translator has no IPv4 address; its errors come from ours (RFC 6791).
-    if (refused != Nat64Reason.NotTranslatable || isQuoted || view.family == 4) return refused;
-    if (!isIcmpError(view) || n.own4 == 0 || !isUnicast6(view.source)) return refused;
-    storeMapped(ends.source, n.own4);
-  }
-  return endByPrefix(n, view.family, view.destination, !sourceIsLocal, ends.destination);
+  return view.family == 6 ? ends6(n, view, ends, isQuoted) : ends4(n, view, ends, isQuoted);
 }
 
-function endByPrefix(n: Nat64State, family: u32, from: usize, isLocal: bool, to: usize): Nat64Reason {
-  const prefix = isLocal ? n.localPrefix : n.remotePrefix;
-  const bits = isLocal ? n.localBits : n.remoteBits;
-  return family == 6 ? toIpv4(n, from, prefix, bits, to) : toIpv6(n, load<u32>(from, 12), prefix, bits, to);
+function ends6(n: Nat64State, view: Nat64View, ends: Nat64Ends, isQuoted: bool): Nat64Reason {
+  const isRouter = !isQuoted && isIcmpError(view);
+  // The side of the IPv6 hosts, then the far one: of a quoted packet the destination is ours.
+  const near = isQuoted ? view.destination : view.source;
+  const nearTo = isQuoted ? ends.destination : ends.source;
+  const far = isQuoted ? view.source : view.destination;
+  const farTo = isQuoted ? ends.source : ends.destination;
+  const refused = toIpv4(n, near, n.localPrefix, n.localBits, nearTo);
+  if (refused != Nat64Reason.None) {
+    // A router between prefix and translator has no IPv4 address that is fit to be seen; its errors come from ours (RFC 6791).
+    if (!isRouter || n.own4 == 0 || !isUnicast6(near)) return refused;
+    storeMapped(nearTo, n.own4);
+  }
+  const refusedFar = toIpv4(n, far, n.remotePrefix, n.remoteBits, farTo);
+  if (!isRouter && !isByMapping && refusedFar == Nat64Reason.None && n.flags & Nat64Flag.IntrinsicHairpin)
+    isHairpin = isMapped4(n, load<u32>(farTo, 12));
+  return refusedFar;
+}
+
+function ends4(n: Nat64State, view: Nat64View, ends: Nat64Ends, isQuoted: bool): Nat64Reason {
+  const source = load<u32>(view.source, 12);
+  const destination = load<u32>(view.destination, 12);
+  const isRouter = !isQuoted && isIcmpError(view);
+  let mapsFar = true;
+  if (n.flags & (Nat64Flag.SimpleHairpin | Nat64Flag.IntrinsicHairpin)) {
+    // Two mapped hosts know each other by the prefix; an error about their packets comes from where these went (RFC 7757, 4.2.1).
+    const isFromEnd = !isRouter || source == load<u32>(quotedOf(n).destination, 12);
+    mapsFar = !(isFromEnd && isMapped4(n, source) && isMapped4(n, destination));
+  }
+  const refused = isQuoted
+    ? toIpv6(n, destination, n.remotePrefix, n.remoteBits, ends.destination, false, mapsFar)
+    : toIpv6(n, source, n.remotePrefix, n.remoteBits, ends.source, isRouter, mapsFar);
+  if (refused != Nat64Reason.None) return refused;
+  return isQuoted
+    ? toIpv6(n, source, n.localPrefix, n.localBits, ends.source)
+    : toIpv6(n, destination, n.localPrefix, n.localBits, ends.destination);
 }
 
 /** The stateless translator: everything follows from the packet and the prefixes. */
 export function translateStateless(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
-  const verdict = read(n, at, bytes);
+  const first = stepStateless(n, at, bytes);
+  if (first != Nat64Verdict.Translated || !isHairpin) return first;
+  n.splitMtu = 0;
+  const second = stepStateless(n, n.address, n.bytes);
+  // An error about the second half would be for an address of ours: what cannot be delivered is dropped.
+  return second == Nat64Verdict.Answered ? drop(n, <Nat64Reason>n.reason) : second;
+}
+
+function stepStateless(n: Nat64State, at: usize, bytes: u32): Nat64Verdict {
+  isHairpin = false;
+  let verdict = open(n, at, bytes);
+  if (verdict == Nat64Verdict.None) verdict = check(n);
   if (verdict != Nat64Verdict.None) return verdict;
   const view = outerOf(n);
   let refused = endsByPrefix(n, view, endsOf(n), false);

@@ -146,15 +146,24 @@ function skipExtensions(view: Nat64View, at: usize, end: u32, first: u32): Nat64
     const next = <u32>load<u8>(header);
     if (protocol == FRAGMENT) {
       // An extension header behind it is not translatable: its length is unknown to a later fragment (RFC 7915, 5.1.1).
-      if (view.hasFragmentHeader || isExtension(next)) return Nat64Reason.ExtensionHeaders;
+      if (view.hasFragmentHeader) return refuseAt(view, at + offset, end - offset, protocol);
       view.hasFragmentHeader = 1;
       view.fragment = bswap<u16>(load<u16>(header, 2)) & 0xfff9;
+      if (isExtension(next)) return refuseAt(view, at + offset, end - offset, protocol);
       view.identification = bswap<u32>(load<u32>(header, 4));
       offset += FRAGMENT_BYTES;
     } else offset += (<u32>load<u8>(header, 1) + 1) << 3;
     if (offset > end) return Nat64Reason.TooShort;
     protocol = next;
   }
+  return refuseAt(view, at + offset, end - offset, protocol);
+}
+
+/** Leaves where the reading ended, so that an answer can quote the packet. */
+function refuseAt(view: Nat64View, l4: usize, bytes: u32, protocol: u32): Nat64Reason {
+  view.protocol = <u8>protocol;
+  view.l4 = <u32>l4;
+  view.l4Bytes = bytes;
   return Nat64Reason.ExtensionHeaders;
 }
 

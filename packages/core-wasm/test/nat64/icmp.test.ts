@@ -91,10 +91,11 @@ describe('RFC 7915, 4.2: ICMPv4 to ICMPv6', () => {
     const wide = await translator({ allowNonGlobal: true, mtu6: 65_535, mtu4: 65_535 });
     for (const [length, expected] of [
       [1500, 1512],
-      [1492, 1300],
+      [1493, 1512],
+      [1492, 1280],
       [3000, 2022],
       [9000, 8186],
-      [600, 1300],
+      [600, 1280],
     ] as const) {
       const quote = ipv4(A4, B4, udp(7, 9, Buffer.alloc(length - 28))).subarray(0, 100);
       expect(only(wide.translate46(error4(3, 4, 0, quote))).readUInt32BE(44)).toBe(expected);
@@ -123,14 +124,14 @@ describe('RFC 7915, 5.2: ICMPv6 to ICMPv4', () => {
     );
   });
 
-  test('the MTU shrinks by 20, by 28 when the packet in error had a fragment header, and to the links', async () => {
+  test('the MTU shrinks by 20, by 28 when the packet in error had a fragment header, and to the links, never under 68', async () => {
     const links = await translator({ allowNonGlobal: true, mtu6: 1500, mtu4: 1450 });
     for (const [mtu, expected] of [
       [1400, 1380],
       [1280, 1260],
       [1500, 1450],
       [4_000_000_000, 1450],
-      [10, 0],
+      [10, 68],
     ] as const)
       expect(only(links.translate64(error6(2, 0, mtu))).readUInt16BE(26)).toBe(expected);
     const quote = withExtensions(ipPacket(A6, B6, udp(7, 9, PAYLOAD)), [[44, fragmentHeader(0, true, 5)]]);
@@ -215,6 +216,44 @@ describe('RFC 7915, 4.3 and 5.3: the quoted packet', () => {
     expect(back.readUInt8(25)).toBe(33);
     expect(back.subarray(28 + 132).equals(extension)).toBe(true);
     expect(text(back)?.icmp).toMatchObject({ isChecksumValid: true });
+  });
+
+  test('RFC 4884: the quote makes way for extensions; what cannot carry them loses them', () => {
+    const extension = Buffer.from('20000000000801010001e141', 'hex');
+    const long = Buffer.concat([ipv4(A4, B4, udp(7, 9, Buffer.alloc(992, 'z'))), extension]);
+    const cut = only(nat64.translate46(error4(11, 0, 255 << 16, long)));
+    expect(text(cut)).toMatchObject({ icmp: { isChecksumValid: true } });
+    expect(cut.readUInt8(44) * 8 + 48 + extension.length).toBe(cut.length);
+    expect(cut.subarray(-extension.length).equals(extension)).toBe(true);
+    const huge = Buffer.concat([ipv4(A4, B4, udp(7, 9, Buffer.alloc(100, 'z'))), Buffer.alloc(1200, 0xee)]);
+    const without = only(nat64.translate46(error4(11, 0, 32 << 16, huge)));
+    expect(without.readUInt8(44)).toBe(0);
+    expect(text(without)).toMatchObject({ totalLength: 48 + 40 + 108, icmp: { isChecksumValid: true } });
+    const quote = ipv4(A4, B4, udp(7, 9, Buffer.alloc(100, 'z')));
+    const pointer = only(nat64.translate46(error4(12, 0, (8 << 24) | (32 << 16), Buffer.concat([quote, extension]))));
+    expect(pointer.readUInt32BE(44)).toBe(7);
+    expect(text(pointer)).toMatchObject({ totalLength: 48 + 40 + 108, icmp: { type: 4, isChecksumValid: true } });
+  });
+
+  test('an error is cut to the link instead of being refused, with DF and without', async () => {
+    const narrow = await translator({ allowNonGlobal: true, mtu6: 1280, mtu4: 600 });
+    const large = icmp(4, 3, 1, 0, ipv4(A4, B4, udp(7, 9, Buffer.alloc(1400, 'q'))));
+    for (const fragment of [0, 0x4000])
+      expect(only(narrow.translate46(ipv4(ROUTER4, A4, large, { fragment }))).length).toBe(1280);
+    const back = only(narrow.translate64(error6(1, 0, 0, ipPacket(A6, B6, udp(7, 9, Buffer.alloc(1100, 'q'))))));
+    expect(text(back)).toMatchObject({ totalLength: 600, icmp: { type: 3, isChecksumValid: true } });
+  });
+
+  test('4.1: a router may have an address that no host may have', async () => {
+    const strict = await translator();
+    for (const router of ['127.0.0.1', '10.0.0.1', '224.0.0.5', '0.0.0.0']) {
+      const quote = ipv4('8.8.4.4', '8.8.8.8', udp(7, 9, PAYLOAD));
+      const out = only(strict.translate46(ipv4(router, '8.8.4.4', icmp(4, 11, 0, 0, quote))));
+      expect(text(out)).toMatchObject({ source: strict.embed(router), icmp: { type: 3, isChecksumValid: true } });
+    }
+    const quote = ipPacket(embedded('8.8.4.4'), embedded('8.8.8.8'), udp(7, 9, PAYLOAD));
+    const out = only(strict.translate64(ipPacket(embedded('10.0.0.1'), embedded('8.8.4.4'), icmp(6, 3, 0, 0, quote))));
+    expect(text(out)).toMatchObject({ source: '192.0.2.254', icmp: { type: 11, isChecksumValid: true } });
   });
 
   test('a wrong checksum stays wrong', () => {

@@ -89,7 +89,7 @@ beforeAll(async () => {
   outputs = sent.length;
   const frames = sent.map((packet) => ethernet('02:00:00:00:00:01', '02:00:00:00:00:02', Buffer.from(packet)));
   writeFileSync(file, pcap(frames.map((frame) => ({ atMs: 0, bytes: frame }))));
-});
+}, 60_000);
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 test('tshark finds no wrong checksum, also in what is quoted', (context) => {

@@ -116,14 +116,13 @@ describe('RFC 7915, 4.1: IPv4 header to IPv6', () => {
 describe('RFC 7915, 4.5: UDP over IPv4 without a checksum', () => {
   const zero = { protocol: 17, bytes: udp(53, 4000, PAYLOAD).bytes };
 
-  test('is given one, or dropped by the settings; a fragment of it is always dropped', async () => {
+  test('is given one, or refused by the settings; a fragment of it is always refused with 3/13', async () => {
     expect(text(only(nat64.translate46(ipv4(A4, B4, zero))))?.udp).toMatchObject({ isChecksumValid: true });
     const strict = await translator({ allowNonGlobal: true, zeroChecksum: 'drop' });
-    expect(strict.translate46(ipv4(A4, B4, zero))).toMatchObject({ verdict: 'dropped', reason: 'ZeroChecksum' });
-    expect(nat64.translate46(ipv4(A4, B4, zero, { fragment: 0x2000 }))).toMatchObject({
-      verdict: 'dropped',
-      reason: 'ZeroChecksum',
-    });
+    expect(strict.translate46(ipv4(A4, B4, zero))).toMatchObject({ verdict: 'answered', reason: 'ZeroChecksum' });
+    const refused = nat64.translate46(ipv4(A4, B4, zero, { fragment: 0x2000 }));
+    expect(refused).toMatchObject({ verdict: 'answered', reason: 'ZeroChecksum' });
+    expect(text(only(refused))?.icmp).toMatchObject({ type: 3, code: 13, isChecksumValid: true });
   });
 });
 
@@ -223,17 +222,36 @@ describe('RFC 7915, 5.1.1: fragments of IPv6', () => {
     expect(out.readUInt16BE(6)).toBe(0);
   });
 
-  test('an extension header behind it and fragmented ICMP are dropped', () => {
+  test('an extension header behind it is refused with 1/1, fragmented ICMP is dropped', () => {
     const behind = withExtensions(ipPacket(A6, B6, tcp()), [
       [44, fragmentHeader(0, true, 1)],
       [60, Buffer.from([0, 0, 1, 4, 0, 0, 0, 0])],
     ]);
-    expect(nat64.translate64(behind)).toMatchObject({ verdict: 'dropped', reason: 'ExtensionHeaders' });
+    const refused = nat64.translate64(behind);
+    expect(refused).toMatchObject({ verdict: 'answered', reason: 'ExtensionHeaders' });
+    expect(text(only(refused))?.icmp).toMatchObject({ type: 1, code: 1, isChecksumValid: true });
+    expect(only(refused).subarray(48).equals(behind)).toBe(true);
     const ping = withExtensions(ipPacket(A6, B6, icmp(6, 128, 0, 1, PAYLOAD)), [[44, fragmentHeader(0, true, 1)]]);
     expect(nat64.translate64(ping)).toMatchObject({ verdict: 'dropped', reason: 'IcmpFragment' });
     expect(nat64.translate46(ipv4(A4, B4, icmp(4, 8, 0, 1, PAYLOAD), { fragment: 0x2000 }))).toMatchObject({
       reason: 'IcmpFragment',
     });
+  });
+});
+
+describe('RFC 7915, 4.4 and 5.4: errors of the translator', () => {
+  test('are as many in a second as were asked for, and none about an error or without an address of ours', async () => {
+    const limited = await translator({ allowNonGlobal: true, errorsPerSecond: 3 });
+    const dying = ipPacket(A6, B6, udp(1, 2, PAYLOAD), 1);
+    const at = (ms: number): string => limited.translate(dying, ms).verdict;
+    expect([0, 0, 0, 0].map(at)).toEqual(['answered', 'answered', 'answered', 'dropped']);
+    expect([300, 334, 334].map(at)).toEqual(['dropped', 'answered', 'dropped']);
+    expect(Array.from({ length: 5 }, () => at(60_000)).filter((verdict) => verdict === 'answered').length).toBe(3);
+    await expect(translator({ errorsPerSecond: 0.5 })).rejects.toThrow(/errorsPerSecond/);
+    const error = ipPacket(A6, B6, icmp(6, 1, 0, 0, ipPacket(B6, A6, udp(1, 2, PAYLOAD))), 1);
+    expect(nat64.translate64(error)).toMatchObject({ verdict: 'dropped', reason: 'HopLimit' });
+    const mute = await translator({ allowNonGlobal: true, own4: undefined, own6: undefined });
+    expect(mute.translate64(dying)).toMatchObject({ verdict: 'dropped', reason: 'HopLimit' });
   });
 });
 

@@ -19,9 +19,11 @@ async function compile(): Promise<WebAssembly.Module> {
   return WebAssembly.compile(binary);
 }
 
-export async function translator(options: Nat64Options = {}): Promise<Nat64> {
+export async function translator(
+  options: { [K in keyof Nat64Options]?: Nat64Options[K] | undefined } = {},
+): Promise<Nat64> {
   compiled ??= compile();
-  return createNat64({ own4: '192.0.2.254', own6: '2001:db8::fe', ...options, module: await compiled });
+  return createNat64({ own4: '192.0.2.254', own6: '2001:db8::fe', ...options, module: await compiled } as Nat64Options);
 }
 
 /** The only packet of a result. */
