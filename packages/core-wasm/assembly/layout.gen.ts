@@ -39,6 +39,8 @@ export const EVICT_TRIES: u32 = 64;
 export const PROBE_MAX: u32 = 128;
 /** Source ports tried for a flow whose own is taken. */
 export const PORT_TRIES: u32 = 32;
+/** Source ports of full NAT go to the workers in blocks of two to this power (P18). */
+export const PORT_BLOCK_SHIFT: u32 = 6;
 /** Local addresses of a director for full NAT (P18). */
 export const LIPS: u32 = 16;
 /** Further Maglev slots tried when the target of the first is unusable (P12). */
@@ -145,7 +147,7 @@ export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1102814226;
+export const LAYOUT_HASH: u32 = 2669470311;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -1108,7 +1110,10 @@ export class FlowEntry {
   createdMs: u32;
   /** Next free entry + 1, or 0, while free. */
   next: u32;
-  private padding0: u64;
+  /** Behind the FIN of the client: the sequence number that the target expects of it, or 0 (P18). */
+  endSequence: u32;
+  /** TSval of the client from its FIN on, or 0 (P18). */
+  endTimestamp: u32;
   @inline static at(address: usize): FlowEntry { return changetype<FlowEntry>(address); }
 }
 export const FLOW_ENTRY_BYTES: u32 = 128;
@@ -1136,6 +1141,8 @@ if (offsetof<FlowEntry>('ordinal') != 92) ERROR('FlowEntry.ordinal has moved');
 if (offsetof<FlowEntry>('clientHostHigh') != 96) ERROR('FlowEntry.clientHost has moved');
 if (offsetof<FlowEntry>('createdMs') != 112) ERROR('FlowEntry.createdMs has moved');
 if (offsetof<FlowEntry>('next') != 116) ERROR('FlowEntry.next has moved');
+if (offsetof<FlowEntry>('endSequence') != 120) ERROR('FlowEntry.endSequence has moved');
+if (offsetof<FlowEntry>('endTimestamp') != 124) ERROR('FlowEntry.endTimestamp has moved');
 if (offsetof<FlowEntry>() != 128) ERROR('FlowEntry has another size');
 
 /** A target group, by slot. */
