@@ -1,47 +1,23 @@
 // Builds the four artefacts of the packet core (design.md, decision 2), NAT64 and TCP tools beside them, and modules that embed the plain ones for browsers.
 // core: plain memory, for library users. core.shared: workers. core.check: plain, asserts and trace, for tests and the explainer of library users. core.trace: shared, for explain.
+// The two release cores are compiled small and then inlined along the walk of known flows only: inline.mjs says how and why.
 // The .wat beside an artefact is asc's, with names, for the gates of the tests.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { main } from 'assemblyscript/asc';
-import binaryen from 'binaryen';
+import { inlineHot } from './inline.mjs';
 
 const COMMON =
   '--runtime stub --importMemory --initialMemory 1 --maximumMemory 65536 --enable simd --enable threads'.split(' ');
 const ARTEFACTS = {
-  core: ['-O3', '--noAssert', '--use', 'TRACE=0'],
-  'core.shared': ['-O3', '--noAssert', '--sharedMemory', '--use', 'TRACE=0'],
+  core: ['-O1', '--debug', '--noAssert', '--use', 'TRACE=0'],
+  'core.shared': ['-O1', '--debug', '--noAssert', '--sharedMemory', '--use', 'TRACE=0'],
   'core.check': ['-O1', '--debug', '--use', 'TRACE=1'],
-  'core.trace': ['-O3', '--noAssert', '--sharedMemory', '--use', 'TRACE=1'],
+  'core.trace': ['-Os', '--noAssert', '--sharedMemory', '--use', 'TRACE=1'],
   // By themselves, because most users of the core do not need them.
   nat64: ['-O3', '--noAssert'],
   tcp: ['-O3', '--noAssert'],
 };
 const ENTRIES = { nat64: 'assembly/nat64/entry.ts', tcp: 'assembly/tcp/entry.ts' };
-
-/** A walk is some thirty small steps: as calls they cost a fifth of its time, so the release artefacts are inlined harder than asc does. */
-function inline(file) {
-  const module = binaryen.readBinary(readFileSync(file));
-  const { Features } = binaryen;
-  module.setFeatures(
-    [
-      Features.MutableGlobals,
-      Features.SignExt,
-      Features.NontrappingFPToInt,
-      Features.BulkMemory,
-      Features.BulkMemoryOpt,
-      Features.SIMD128,
-      Features.Atomics,
-    ].reduce((all, feature) => all | (feature ?? 0), Features.MVP),
-  );
-  binaryen.setOptimizeLevel(4);
-  binaryen.setShrinkLevel(0);
-  binaryen.setAlwaysInlineMaxSize(30);
-  binaryen.setFlexibleInlineMaxSize(100);
-  binaryen.setOneCallerInlineMaxSize(2000);
-  module.runPasses(['inlining-optimizing']);
-  writeFileSync(file, module.emitBinary());
-  module.dispose();
-}
 
 mkdirSync('dist', { recursive: true });
 for (const [name, options] of Object.entries(ARTEFACTS)) {
@@ -54,7 +30,7 @@ for (const [name, options] of Object.entries(ARTEFACTS)) {
     process.stderr.write(`${name}: ${error.message}\n`);
     process.exit(1);
   }
-  if (name === 'core' || name === 'core.shared') inline(`dist/${name}.wasm`);
+  if (name === 'core' || name === 'core.shared') inlineHot(`dist/${name}.wasm`);
 }
 
 // Functions, so that nothing is decoded by an import alone and a bundler drops what is not called.

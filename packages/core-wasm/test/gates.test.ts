@@ -18,6 +18,14 @@ test.each(['core', 'core.shared', 'core.check', 'core.trace'])(
   },
 );
 
+test.each(['core', 'core.shared'])('%s is a release of at most 64 KiB', (name) => {
+  const file = readFileSync(new URL(`../dist/${name}.wasm`, import.meta.url));
+  expect(WebAssembly.validate(file)).toBe(true);
+  expect(file.length).toBeLessThanOrEqual(64 * 1024);
+
+  expect(WebAssembly.Module.customSections(new WebAssembly.Module(file), 'name')).toEqual([]);
+});
+
 test('a million packets leave the JavaScript heap as it was', async () => {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
