@@ -102,12 +102,15 @@ export function hasTshark(): boolean {
   return tsharkPresent;
 }
 
-/** Rows of fields as tshark reads them, with IP and TCP checksums checked (proofs.md). */
-export function tsharkFields(file: string, filter: string, fields: readonly string[]): string[][] {
-  const checks = ['ip.check_checksum', 'tcp.check_checksum', 'udp.check_checksum'].flatMap((name) => [
-    '-o',
-    `${name}:TRUE`,
-  ]);
+/** Rows of fields as tshark reads them, with IP and TCP checksums checked (proofs.md), and with further preferences as `-o` takes them. */
+export function tsharkFields(
+  file: string,
+  filter: string,
+  fields: readonly string[],
+  preferences: readonly string[] = [],
+): string[][] {
+  const always = ['ip.check_checksum:TRUE', 'tcp.check_checksum:TRUE', 'udp.check_checksum:TRUE'];
+  const checks = [...always, ...preferences].flatMap((preference) => ['-o', preference]);
   const run = spawnSync(
     'tshark',
     ['-r', file, ...checks, '-Y', filter, '-T', 'fields', ...fields.flatMap((field) => ['-e', field])],

@@ -32,6 +32,8 @@ export interface EpochOptions {
   readonly fills?: readonly number[];
   /** One in so many forwarded packets is judged by the independent checker and the oracle. */
   readonly judgeOnceIn?: number;
+  /** Called with every judged frame that was sent, when all checksums were true before. */
+  readonly onSent?: (frame: Uint8Array) => void;
   /** Called for the first input of each (verdict, reason). */
   readonly onFirst?: (first: First) => void;
 }
@@ -231,6 +233,7 @@ class Epoch {
     const to = world.isEthernet(portOut) ? startOf(output, true) : 0;
     const broken = fault(output, layers.read(output, to, output.length));
     if (broken !== undefined) throw new Error(`a wrong checksum was sent: ${broken}`);
+    this.options.onSent?.(output);
   }
 
   /** All rigs got the same packets: verdicts, reasons, ways out and bytes must be the same. */

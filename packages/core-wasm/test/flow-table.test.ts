@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
 import { setFlowTimeouts } from '../src/index.ts';
+import { crc32c, sctp } from './headers.ts';
 import { CLIENT, HOST1, T1, TABLES, VIP, VM_A1, director, id, type DirectorUnderTest } from './director-fixture.ts';
 
 const toVip = (port: number, source: number, flags = 'S', client = CLIENT): Buffer =>
@@ -120,25 +121,6 @@ describe('idle times', () => {
 });
 
 describe('RFC 9260: SCTP', () => {
-  /** CRC32c by the bit, for a judgement of its own. */
-  function crc32c(bytes: Uint8Array): number {
-    let crc = 0xffffffff;
-    for (const byte of bytes) {
-      crc ^= byte;
-      for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (0x82f63b78 & -(crc & 1));
-    }
-    return ~crc >>> 0;
-  }
-  function sctp(source: number, destination: number, chunk: number): { protocol: number; bytes: Buffer } {
-    const bytes = Buffer.alloc(32);
-    bytes.writeUInt16BE(source, 0);
-    bytes.writeUInt16BE(destination, 2);
-    bytes.writeUInt32BE(chunk === 1 ? 0 : 9, 4);
-    bytes.writeUInt8(chunk, 12);
-    bytes.writeUInt16BE(20, 14);
-    bytes.writeUInt32LE(crc32c(bytes), 8);
-    return { protocol: 132, bytes };
-  }
   const isTrue = (bytes: Buffer): boolean => {
     const copy = Buffer.from(bytes);
     copy.writeUInt32LE(0, 8);

@@ -3,7 +3,7 @@
 import { PacketFlag, PacketRecord, Reason } from '../layout.gen';
 import { consume, drop } from '../verdict';
 import { ETHERNET_BYTES, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPE_VLAN, Ethernet } from '../wire/ethernet';
-import { ICMPV4_BYTES, Icmpv4 } from '../wire/icmpv4';
+import { ICMPV4_BYTES, ICMPV4_REDIRECT, Icmpv4 } from '../wire/icmpv4';
 import { Icmpv6 } from '../wire/icmpv6';
 import {
   Ipv4,
@@ -140,6 +140,8 @@ function parseIcmp(packet: PacketRecord, protocol: u32, bytes: u32): bool {
   if (protocol != PROTOCOL_ICMP && protocol != PROTOCOL_ICMPV6) return true;
   if ((protocol == PROTOCOL_ICMP) != (packet.family == 4)) return drop(packet, Reason.Protocol);
   if (bytes < ICMPV4_BYTES) return drop(packet, Reason.TooShort);
+  // A redirect is for hosts on the link of the router that sends it (RFC 1812, 5.2.7.2): none is forwarded, none translated.
+  if (packet.family == 4 && Icmpv4.at(l4At(packet)).type == ICMPV4_REDIRECT) return drop(packet, Reason.IcmpType);
   // The identifier of an echo stands for both ports (P4); it lies at the same place in both versions.
   const isEcho = packet.family == 4 ? Icmpv4.at(l4At(packet)).isEcho : Icmpv6.at(l4At(packet)).isEcho;
   const identifier = isEcho ? Icmpv4.at(l4At(packet)).identifier : 0;

@@ -88,6 +88,8 @@ export function findTransport(ip: Ipv6): u32 {
     if (offset + 8 > end) return MALFORMED;
     const next = <u32>load<u8>(start + offset);
     const length = <u32>load<u8>(start + offset, 1);
+    // Hop-by-hop options stand first or not at all (RFC 8200, 4.1).
+    if (protocol == HOP_BY_HOP && count != 0) return MALFORMED;
     if (protocol == ROUTING && load<u8>(start + offset, 3) != 0) return MALFORMED;
     if (protocol == FRAGMENT) {
       const field = <u32>bswap<u16>(load<u16>(start + offset, 2));

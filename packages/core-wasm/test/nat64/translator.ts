@@ -1,8 +1,9 @@
 // NAT64 as a wasm of its own (assembly/nat64/entry.ts), compiled on the spot with assertions, and packets in the words of its RFCs.
 import { main } from 'assemblyscript/asc';
-import { addressBytes, ipPacket } from '../../../../tools/testkit/build.ts';
-import { sum } from '../../../../tools/testkit/parse.ts';
+import { addressBytes } from '../../../../tools/testkit/build.ts';
 import { type Nat64, type Nat64Options, type Nat64Result, createNat64 } from '../../src/nat64.ts';
+
+export { fragmentHeader, icmp, ipv4, withExtensions } from '../headers.ts';
 
 let compiled: Promise<WebAssembly.Module> | undefined;
 
@@ -31,54 +32,6 @@ export function only(result: Nat64Result): Buffer {
   if (result.packets.length !== 1)
     throw new Error(`${result.verdict} ${result.reason}: ${result.packets.length} packets`);
   return Buffer.from(result.packets[0] as Uint8Array);
-}
-
-/** An ICMP message; ipPacket fills the checksum of ICMPv6, this one that of ICMPv4. */
-export function icmp(family: 4 | 6, type: number, code: number, rest: number, body: Uint8Array) {
-  const bytes = Buffer.concat([Buffer.from([type, code, 0, 0]), Buffer.alloc(4), body]);
-  bytes.writeUInt32BE(rest >>> 0, 4);
-  if (family === 6) return { protocol: 58, bytes, checksumAt: 2 };
-  bytes.writeUInt16BE(~sum(bytes) & 0xffff, 2);
-  return { protocol: 1, bytes };
-}
-
-/** An IPv4 packet with header fields and options of the test's choice; the header checksum is right. */
-export function ipv4(
-  source: string,
-  destination: string,
-  payload: Parameters<typeof ipPacket>[2],
-  fields: { tos?: number; id?: number; fragment?: number; ttl?: number; options?: Buffer } = {},
-): Buffer {
-  const packet = ipPacket(source, destination, payload, fields.ttl ?? 64);
-  const options = fields.options ?? Buffer.alloc(0);
-  const header = Buffer.concat([packet.subarray(0, 20), options]);
-  header.writeUInt8(0x40 | (header.length / 4), 0);
-  header.writeUInt8(fields.tos ?? 0, 1);
-  header.writeUInt16BE(packet.length + options.length, 2);
-  header.writeUInt16BE(fields.id ?? 0, 4);
-  header.writeUInt16BE(fields.fragment ?? 0, 6);
-  header.writeUInt16BE(0, 10);
-  header.writeUInt16BE(~sum(header) & 0xffff, 10);
-  return Buffer.concat([header, packet.subarray(20)]);
-}
-
-/** Puts extension headers between the IPv6 header and its payload: [number, bytes] each, first byte filled in. */
-export function withExtensions(packet: Buffer, extensions: readonly (readonly [number, Buffer])[]): Buffer {
-  const numbers = [...extensions.map(([number]) => number), packet.readUInt8(6)];
-  const parts = extensions.map(([, bytes], index) =>
-    Buffer.concat([Buffer.from([numbers[index + 1] as number]), bytes.subarray(1)]),
-  );
-  const all = Buffer.concat([packet.subarray(0, 40), ...parts, packet.subarray(40)]);
-  all.writeUInt8(numbers[0] as number, 6);
-  all.writeUInt16BE(all.length - 40, 4);
-  return all;
-}
-
-export function fragmentHeader(offset: number, more: boolean, id: number): Buffer {
-  const bytes = Buffer.alloc(8);
-  bytes.writeUInt16BE((offset & 0xfff8) | (more ? 1 : 0), 2);
-  bytes.writeUInt32BE(id, 4);
-  return bytes;
 }
 
 /** `64:ff9b::a.b.c.d` */
