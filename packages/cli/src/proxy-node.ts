@@ -1,6 +1,6 @@
 // A proxy as a node of a cluster: layer 7, its own endpoint when it has a device, and the link that brings the image of both.
 import type { Endpoint, Link } from '@openclb/l4';
-import type { Counters, Proxy, TargetHealth } from '@openclb/l7';
+import type { Counters, Proxy, ProxyOptions, TargetHealth } from '@openclb/l7';
 import type { HealthReport, Image, PluginHost, ProxyImage } from '@openclb/model';
 import { type AccessLog, NO_STORE } from './access-log.ts';
 import { certificateSource } from './certificates.ts';
@@ -24,6 +24,10 @@ export interface ProxyNodeOptions {
   readonly plugins: PluginHost;
   /** Where requests are logged; closed with the node. */
   readonly accessLog?: AccessLog | undefined;
+  /** Threads that serve connections; 1 when absent. */
+  readonly workers?: number;
+  /** Paths or names of `plugins`, which each worker loads for itself. */
+  readonly pluginNames?: readonly string[];
   readonly log: Log;
   onGiveUp?(error: Error): void;
 }
@@ -38,7 +42,7 @@ export interface ProxyNode extends Running {
 const HEALTH_EVERY_MS = 5_000;
 
 export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
-  const { id, controller, plugins, log } = options;
+  const { id, controller, log } = options;
   return startAll(async (stack) => {
     const [{ createProxy }, { connectLink }] = await Promise.all([import('@openclb/l7'), import('@openclb/l4')]);
     const endpoint = options.device === undefined ? null : stack.add(await startOwnEndpoint(options, options.device));
@@ -48,17 +52,19 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
     const proxy: Proxy = stack.add(
       await createProxy({
         bind: options.bind,
+        // A new process takes over from an old one by listening beside it (docs/how-to/upgrade-a-proxy.md).
+        reusePort: true,
         ...(options.drainMs === undefined ? {} : { limits: { drainMs: options.drainMs } }),
         certificates: certificates.find,
         stickinessKey: `stickiness ${controller.token}`,
-        filters: plugins.extensions('filter'),
-        schedulers: plugins.extensions('scheduler'),
+        ...extensionsOf(options),
         ...(accessLog === undefined ? {} : { accessLog: accessLog.write, healthLog: accessLog.health }),
         onHealth: (health) => link?.reportHealth([reportOf(health)]),
         onError: (source, error) => log.error({ source, reason: sentenceOf(error) }, 'a filter failed'),
       }),
     );
     const port = endpoint?.port ?? 'sockets';
+    const take = adopter(proxy, endpoint);
     let link: Link | null = null;
     link = stack.add(
       await connectLink({
@@ -67,7 +73,7 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         role: 'proxy',
         ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
         log,
-        onImage: (image) => adopt(asProxyImage(image), proxy, endpoint),
+        onImage: (image) => take(asProxyImage(image)),
         onCounters: () => ({
           ...flatCounters(proxy.counters()),
           'proxy.log.lost': accessLog?.lost() ?? 0,
@@ -83,6 +89,14 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
   });
 }
 
+/** Functions cannot be sent to threads: each worker loads the plugins again. */
+function extensionsOf({ plugins, pluginNames = [], workers = 1 }: ProxyNodeOptions): Partial<ProxyOptions> {
+  if (workers === 1) return { filters: plugins.extensions('filter'), schedulers: plugins.extensions('scheduler') };
+  if (pluginNames.length === 0) return { workers };
+  const url = import.meta.resolve('openclb/proxy-worker');
+  return { workers, workerModule: { url, data: { plugins: pluginNames } } };
+}
+
 /** Its image comes inside the proxy's, so it keeps none of its own and needs no link. */
 async function startOwnEndpoint(options: ProxyNodeOptions, device: string): Promise<Endpoint> {
   const { startEndpoint } = await import('@openclb/l4');
@@ -90,10 +104,19 @@ async function startOwnEndpoint(options: ProxyNodeOptions, device: string): Prom
   return startEndpoint({ id, device, port, inside, log, ...(onGiveUp === undefined ? {} : { onGiveUp }) });
 }
 
-/** The endpoint first: a listener must not take requests whose targets cannot be reached yet. */
-async function adopt(image: ProxyImage, proxy: Proxy, endpoint: Endpoint | null): Promise<void> {
-  if (endpoint !== null && image.endpoint !== undefined) await endpoint.apply(image.endpoint);
-  await proxy.apply(image);
+/**
+ * At the start the listeners first: directors may still send packets to a node that has only just died, and an endpoint that takes
+ * them before somebody listens answers clients with RST. Later the endpoint first: a listener must not take requests whose targets
+ * cannot be reached yet.
+ */
+function adopter(proxy: Proxy, endpoint: Endpoint | null): (image: ProxyImage) => Promise<void> {
+  let isFirst = true;
+  return async (image) => {
+    if (isFirst) await proxy.apply(image);
+    if (endpoint !== null && image.endpoint !== undefined) await endpoint.apply(image.endpoint);
+    if (!isFirst) await proxy.apply(image);
+    isFirst = false;
+  };
 }
 
 function asProxyImage(image: Image): ProxyImage {

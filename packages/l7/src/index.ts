@@ -21,3 +21,4 @@ export {
   type SyslogOptions,
 } from './log/writer.ts';
 export { createLogStore, type LogStore, type LogStoreOptions } from './log/store.ts';
+export type { WorkerModule } from './scale/messages.ts';

@@ -5,6 +5,7 @@ import { countFailure, type Counters } from './counters.ts';
 import type { CompiledImage, CompiledListener, Prepared } from './image.ts';
 import { accept, type Accepted, type Binding } from './phase/accept.ts';
 import { ConnectionLimits } from './policy/connections.ts';
+import type { WorkerShare } from './scale/share.ts';
 
 export type BindMode = 'wildcard' | 'vips';
 
@@ -24,6 +25,7 @@ export interface ListenerOptions {
   readonly reusePort: boolean;
   readonly connectionsMax: number;
   readonly counters: Counters;
+  readonly share: WorkerShare | null;
   readonly onConnection: (socket: net.Socket, accepted: Accepted) => void;
 }
 
@@ -34,7 +36,10 @@ export class ListeningSockets {
 
   constructor(options: ListenerOptions) {
     this.#options = options;
-    this.#limits = new ConnectionLimits((reason) => countFailure(options.counters, reason));
+    this.#limits = new ConnectionLimits(
+      (reason) => countFailure(options.counters, reason),
+      options.share?.counts ?? null,
+    );
   }
 
   /** Opens what the image adds. Its commit swaps listeners and closes what the image drops. */

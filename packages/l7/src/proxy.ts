@@ -22,6 +22,8 @@ import { PassiveChecks } from './passive.ts';
 import { ReadyServer } from './ready.ts';
 import type { RelayContext } from './relay/context.ts';
 import type { ProxyProtocol } from './relay/proxy-protocol.ts';
+import type { ImageState, WorkerModule } from './scale/messages.ts';
+import type { WorkerShare } from './scale/share.ts';
 import { TcpRelay } from './relay/tcp.ts';
 import { UdpRelays } from './relay/udp.ts';
 import { imageOf, type SimpleConfig } from './simple.ts';
@@ -34,7 +36,11 @@ import { Wheel } from './wheel.ts';
 export interface ProxyOptions {
   /** `wildcard` (the default): one socket per family and port, for VIPs that are routed here (P20). `vips`: bind each VIP. */
   readonly bind?: BindMode;
-  /** Lets several processes or threads listen on the same ports. */
+  /** Threads that serve connections, each on its own core; 1 when absent: this thread. Filters and schedulers need `workerModule`. */
+  readonly workers?: number;
+  /** What each worker loads; see `WorkerModule`. */
+  readonly workerModule?: WorkerModule;
+  /** Lets several processes listen on the same ports, so that a new one takes over from an old one. */
   readonly reusePort?: boolean;
   readonly limits?: Partial<Limits>;
   /** Seals stickiness cookies; proxies of one cluster share it. Absent: a random one, and a restart binds clients anew. */
@@ -79,7 +85,13 @@ interface Closable {
 }
 
 export async function createProxy(options: ProxyOptions & Partial<SimpleConfig> = {}): Promise<Proxy> {
-  const proxy = new ProxyProcess(options);
+  const { workers = 1 } = options;
+  if (workers !== 1) {
+    const { startWorkers } = await import('./scale/workers.ts');
+    const simple = options.listen === undefined ? null : await imageOf(options as SimpleConfig);
+    return startWorkers({ bind: simple === null ? 'wildcard' : 'vips', ...options }, workers, simple);
+  }
+  const proxy = new ProxyProcess(options, null);
   if (options.listen === undefined) return proxy;
   try {
     await proxy.apply(await imageOf(options as SimpleConfig));
@@ -90,8 +102,17 @@ export async function createProxy(options: ProxyOptions & Partial<SimpleConfig> 
   return proxy;
 }
 
+/** The proxy of one worker thread: what all workers share is given to it, and the main thread probes targets and answers /ready. */
+export function createWorkerProxy(
+  options: ProxyOptions,
+  share: WorkerShare,
+): Proxy & { apply(image: ProxyImage, state: ImageState): Promise<void> } {
+  return new ProxyProcess(options, share);
+}
+
 class ProxyProcess implements Proxy {
   readonly #options: ProxyOptions;
+  readonly #share: WorkerShare | null;
   readonly #limits: Limits;
   readonly #context: ProxyContext;
   readonly #relayContext: RelayContext;
@@ -108,8 +129,9 @@ class ProxyProcess implements Proxy {
   #applying: Promise<void> = Promise.resolve();
   #onEmpty: (() => void) | null = null;
 
-  constructor(options: ProxyOptions & Partial<SimpleConfig>) {
+  constructor(options: ProxyOptions & Partial<SimpleConfig>, share: WorkerShare | null) {
     this.#options = options;
+    this.#share = share;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#limits = limits;
     const times = [limits.connectTimeoutMs, limits.readTimeoutMs, limits.keepAliveTimeoutMs, limits.headTimeoutMs];
@@ -148,25 +170,26 @@ class ProxyProcess implements Proxy {
       for (const record of healthRecords(this.#image, health, Date.now())) options.healthLog(record);
     });
     this.#passive = new PassiveChecks(limits, () => this.#image);
-    this.#ready = new ReadyServer(options.readyHost, () => !this.#context.isDraining);
     const reusePort = options.reusePort ?? false;
+    this.#ready = new ReadyServer(options.readyHost, () => !this.#context.isDraining, reusePort);
     this.#udp = new UdpRelays(this.#relayContext, reusePort);
     this.#listening = new ListeningSockets({
       reusePort,
       connectionsMax: limits.connectionsMax,
       counters,
+      share,
       bind: options.bind ?? (options.listen === undefined ? 'wildcard' : 'vips'),
       onConnection: (socket, accepted) => this.#connection(socket, accepted),
     });
   }
 
-  apply(image: ProxyImage): Promise<void> {
-    const run = this.#applying.then(() => this.#apply(image));
+  apply(image: ProxyImage, state?: ImageState): Promise<void> {
+    const run = this.#applying.then(() => this.#apply(image, state));
     this.#applying = run.catch(() => {});
     return run;
   }
 
-  async #apply(source: ProxyImage): Promise<void> {
+  async #apply(source: ProxyImage, state?: ImageState): Promise<void> {
     const image = compileImage(source, this.#image, this.#options.schedulers ?? []);
     const prepared: Prepared[] = [];
     try {
@@ -179,7 +202,8 @@ class ProxyProcess implements Proxy {
     const before = this.#image;
     this.#image = image;
     for (const [key, target] of before.targets) if (!image.targets.has(key)) this.#context.pool.retire(target);
-    this.#health.apply(image);
+    if (this.#share === null) this.#health.apply(image);
+    else if (state !== undefined) this.#share.attach(image, state);
   }
 
   #connection(socket: net.Socket, accepted: Accepted): void {

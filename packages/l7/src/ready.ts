@@ -5,12 +5,14 @@ import type { CompiledImage, Prepared } from './image.ts';
 export class ReadyServer {
   readonly #host: string | undefined;
   readonly #isReady: () => boolean;
+  readonly #reusePort: boolean;
   #server: http.Server | null = null;
   port = 0;
 
-  constructor(host: string | undefined, isReady: () => boolean) {
+  constructor(host: string | undefined, isReady: () => boolean, reusePort = false) {
     this.#host = host;
     this.#isReady = isReady;
+    this.#reusePort = reusePort;
   }
 
   /** Listens on the image's port. Its commit leaves the port before. */
@@ -37,7 +39,10 @@ export class ReadyServer {
     });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     server.once('error', reject);
-    server.listen({ port, ...(this.#host === undefined ? {} : { host: this.#host }) }, resolve);
+    server.listen(
+      { port, reusePort: this.#reusePort, ...(this.#host === undefined ? {} : { host: this.#host }) },
+      resolve,
+    );
     await promise;
     return server;
   }

@@ -64,7 +64,7 @@ export class Group {
     // A target that was never probed waits while another is known alive (P24).
     const alive = weighted.filter((member) => member.health === 'alive');
     this.isAllDead = alive.length === 0 && weighted.length > 0;
-    const awake = alive.filter((member) => !member.target.isResting);
+    const awake = alive.filter((member) => !member.target.isResting && !member.target.restsElsewhere);
     this.usable = awake.length > 0 ? awake : alive.length > 0 ? alive : weighted;
     this.#table = null;
   }

@@ -110,6 +110,8 @@ export class Target {
   isRetired = false;
   /** It failed too often just now: others are picked while there are any (`passive.ts`). */
   isResting = false;
+  /** Another worker says so. */
+  restsElsewhere = false;
 
   constructor(identity: TargetIdentity) {
     this.identity = identity;

@@ -1,7 +1,9 @@
 // Connections before anything of them is read: how many a listener and a client may have, and who they come from when a trusted
 // proxy in front says so (haproxy.org proxy-protocol.txt, versions 1 and 2).
 import net from 'node:net';
+import type { CompiledListener } from '../image.ts';
 import type { Accepted } from '../phase/accept.ts';
+import type { SharedCounts } from '../scale/shared.ts';
 
 /** Longest header of version 1, CRLF included. */
 const VERSION_1_BYTES_MAX = 107;
@@ -96,9 +98,12 @@ interface Count {
 export class ConnectionLimits {
   readonly #counts = new Map<string, Count>();
   readonly #refused: (reason: string) => void;
+  /** Of a proxy with workers: what all of them have open. */
+  readonly #shared: SharedCounts | null;
 
-  constructor(refused: (reason: string) => void) {
+  constructor(refused: (reason: string) => void, shared: SharedCounts | null) {
     this.#refused = refused;
+    this.#shared = shared;
   }
 
   /** Calls `admitted` now or once the client is known; a refused connection is closed and counted. */
@@ -127,6 +132,7 @@ export class ConnectionLimits {
     const { id, policy } = binding.listener!;
     const { connectionsMax, connectionsPerClientMax } = policy!;
     if (connectionsMax === Infinity && connectionsPerClientMax === Infinity) return true;
+    if (this.#shared !== null) return this.#countShared(this.#shared, socket, binding.listener!, clientAddress);
     let count = this.#counts.get(id);
     if (count === undefined) this.#counts.set(id, (count = { open: 0, byClient: new Map() }));
     const own = count.byClient.get(clientAddress) ?? 0;
@@ -140,6 +146,20 @@ export class ConnectionLimits {
       const left = count.byClient.get(clientAddress)! - 1;
       if (left === 0) count.byClient.delete(clientAddress);
       else count.byClient.set(clientAddress, left);
+    });
+    return true;
+  }
+
+  #countShared(counts: SharedCounts, socket: net.Socket, { id, policy }: CompiledListener, client: string): boolean {
+    const own = `${id} ${client}`;
+    if (!counts.enter(id, policy!.connectionsMax)) return this.#refuse(socket, 'listener-full');
+    if (!counts.enter(own, policy!.connectionsPerClientMax)) {
+      counts.leave(id);
+      return this.#refuse(socket, 'client-full');
+    }
+    socket.once('close', () => {
+      counts.leave(id);
+      counts.leave(own);
     });
     return true;
   }

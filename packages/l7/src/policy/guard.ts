@@ -2,6 +2,7 @@
 import type { ListenerPolicy, RateLimit } from '@openclb/model';
 import type { Head } from '../codec/h1.ts';
 import type { FailureCode } from '../phase/fail.ts';
+import type { SharedRates } from '../scale/shared.ts';
 import type { Exchange } from '../state.ts';
 import { type Networks, networksOf } from './networks.ts';
 import { fieldOf } from './view.ts';
@@ -21,6 +22,7 @@ export class Rate {
   readonly #perMs: number;
   readonly #burst: number;
   readonly #buckets = new Map<string, Bucket>();
+  #shared: { readonly rates: SharedRates; readonly name: string } | null = null;
   readonly by: NonNullable<RateLimit['by']>;
   readonly header: string;
 
@@ -35,8 +37,17 @@ export class Rate {
     return this.#buckets.size;
   }
 
+  /** From now on the buckets are those of all workers; `name` tells this limit from others. */
+  share(rates: SharedRates, name: string): void {
+    this.#shared = { rates, name };
+  }
+
   /** 0 when a token was taken, else milliseconds until there is one. */
   take(key: string, now: number): number {
+    if (this.#shared !== null) {
+      const { rates, name } = this.#shared;
+      return rates.take(`${name} ${key}`, this.#perMs, this.#burst, process.hrtime.bigint() / 1000n);
+    }
     let bucket = this.#buckets.get(key);
     if (bucket === undefined) {
       if (this.#buckets.size >= BUCKETS_MAX) this.#buckets.delete(this.#buckets.keys().next().value!);
@@ -64,6 +75,10 @@ export class Guard {
     this.#allow = networksOf(allow);
     this.#deny = networksOf(deny);
     this.#rates = before === null ? rates.map((rate) => new Rate(rate)) : before.#rates;
+  }
+
+  share(rates: SharedRates, name: string): void {
+    for (const [index, rate] of this.#rates.entries()) rate.share(rates, `${name} ${index}`);
   }
 
   admits(address: string): boolean {
