@@ -16,8 +16,10 @@ const ARTEFACTS = {
   // By themselves, because most users of the core do not need them.
   nat64: ['-O3', '--noAssert'],
   tcp: ['-O3', '--noAssert'],
+  // On the memory of the workers, driven by the main thread.
+  sync: ['-O3', '--noAssert', '--sharedMemory'],
 };
-const ENTRIES = { nat64: 'assembly/nat64/entry.ts', tcp: 'assembly/tcp/entry.ts' };
+const ENTRIES = { nat64: 'assembly/nat64/entry.ts', tcp: 'assembly/tcp/entry.ts', sync: 'assembly/sync/entry.ts' };
 
 mkdirSync('dist', { recursive: true });
 for (const [name, options] of Object.entries(ARTEFACTS)) {

@@ -45,7 +45,8 @@ export interface Cluster {
   /** Runs any program at the tenant's. */
   atClient(...words: string[]): Promise<CommandOutcome>;
   watch(nodes: readonly NodeName[], name: string): Watch;
-  startRole(name: string): Promise<Running>;
+  /** `flags` come behind those that the role always has. */
+  startRole(name: string, flags?: readonly string[]): Promise<Running>;
   startServer(name: string): Promise<Running>;
   down(): void;
 }
@@ -77,9 +78,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 async function populate(network: Network, options: ClusterOptions): Promise<Cluster> {
   const roles = new Map<string, Running>();
   const servers = new Map<string, Running>();
-  const startRole = async (name: string): Promise<Running> => {
+  const startRole = async (name: string, flags: readonly string[] = []): Promise<Running> => {
     const namespace = name === 'announcer' ? 'switch' : name;
-    const running = startIn(network, namespace, name, roleCommand(network, name, options.port));
+    const running = startIn(network, namespace, name, [...roleCommand(network, name, options.port), ...flags]);
     roles.set(name, running);
     await waitReady(running);
     return running;
@@ -96,7 +97,7 @@ async function populate(network: Network, options: ClusterOptions): Promise<Clus
   const api = createApi(client);
   await api.must('PUT', '/v1/config', infrastructure(options.placement));
   const nodes = options.nodes ?? Object.keys(NODE_ROLES);
-  await Promise.all([...nodes, 'announcer'].map(startRole));
+  await Promise.all([...nodes, 'announcer'].map((name) => startRole(name)));
   await nodesStand(api, nodes);
   return {
     network,

@@ -1,11 +1,14 @@
 // Composition root of the controller: store → mirror → publisher → routes, in a visible order (conventions.md 1.3).
+import { randomBytes } from 'node:crypto';
 import { eipPlugin } from '@openclb/eip-ipv6/plugin';
 import { ClbError, LIMITS } from '@openclb/model';
 import fastify, { type FastifyInstance } from 'fastify';
 import { type Controller, makeController } from './controller.ts';
+import { edit } from './desired/draft.ts';
 import { KEY } from './desired/keys.ts';
-import { openMirror } from './desired/mirror.ts';
+import { type Mirror, openMirror } from './desired/mirror.ts';
 import { openSqliteStore } from './desired/sqlite.ts';
+import type { Store } from './desired/store.ts';
 import { openFragments } from './fragments.ts';
 import { type ControllerOptions, DEFAULTS, resolvePools } from './options.ts';
 import { type Authority, makeAuthority } from './plugins/auth.ts';
@@ -47,6 +50,7 @@ export async function createController(options: ControllerOptions): Promise<Fast
   const authority = makeAuthority(options.apiKeys, options.joinToken);
   const store = openSqliteStore({ path: options.store, nowMs });
   const mirror = await openMirror(store);
+  await ensureClusterSecret(store, mirror);
   const fragments = await openFragments(store, (id) => mirror.get(KEY.loadBalancer(id)) !== undefined, log);
   const publisher = startPublisher({
     mirror,
@@ -83,6 +87,14 @@ export async function createController(options: ControllerOptions): Promise<Fast
     await store.close();
   });
   return app;
+}
+
+/** Made once, by the first controller of a cluster; whoever loses the race takes the other's. */
+async function ensureClusterSecret(store: Store, mirror: Mirror): Promise<void> {
+  const secret = randomBytes(32).toString('hex');
+  await edit(store, mirror, (draft) => {
+    if (draft.get<string>(KEY.clusterSecret) === undefined) draft.put(KEY.clusterSecret, secret);
+  });
 }
 
 async function apiRoutes(app: FastifyInstance): Promise<void> {

@@ -146,8 +146,18 @@ export const TOA_V4_BYTES: u32 = 8;
 export const TOA_V6_BYTES: u32 = 20;
 export const PROXY2_V4_BYTES: u32 = 28;
 export const PROXY2_V6_BYTES: u32 = 52;
+export const STANDBY_WAYS: u32 = 16;
+export const SYNC_ROWS: u32 = 512;
+export const PEERS_MAX: u32 = 16;
+export const ASK_ROWS: u32 = 1024;
+export const ASKS_PER_SECOND: u32 = 1000;
+export const ASK_ANSWER_MS: u32 = 200;
+export const ASK_LIFE_MS: u32 = 3000;
+export const SYNC_AFTER_MS: u32 = 5000;
+export const SYNC_REFRESH_MS: u32 = 60000;
+export const SYNC_CLAIM_MS: u32 = 5000;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 2669470311;
+export const LAYOUT_HASH: u32 = 83686838;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -279,6 +289,14 @@ export const enum Reason {
   TunnelLoop = 54,
   /** A new flow above the limit of its listener. */
   NewFlowLimit = 55,
+  /** In mid-flow and unknown here: the packet itself went to all peers (P9). */
+  Asked = 56,
+  /** In mid-flow and unknown here, above the rate of questions to the peers. */
+  AskLimited = 57,
+  /** A packet of a peer that belongs to no flow of ours either. */
+  PeerUnknown = 58,
+  /** A packet with the key of peers whose tag is wrong or missing. */
+  PeerTag = 59,
   /** A VM sent from an address, link or IP, that is not its own (P38). */
   SpoofedSource = 80,
   /** No rule of the endpoint names a way out for this packet of a VM (P7). */
@@ -311,6 +329,8 @@ export const enum PacketFlag {
   Clamped = 64,
   /** Carries outer headers of ours. */
   Encapsulated = 128,
+  /** Handed over by another director: never handed on (P9). */
+  FromPeer = 1024,
   /** Came with an 802.1Q tag, kept in spare0; goes out with it on the same port. */
   Tagged = 512,
   /** Encapsulation L2: the next hop is the target itself, whatever the destination says. */
@@ -419,8 +439,30 @@ export const enum FlowFlag {
   Rescheduled = 16,
   /** Without a reverse key: replies do not pass here. */
   OneWay = 32,
+  /** Taken over from the standby table. */
+  Promoted = 128,
   /** Closed by a reset of the client that may be forged: it goes on when the client does. */
   WasEstablished = 64,
+}
+
+/** What the peers know of a flow (P9). */
+export const enum FlowSync {
+  /** Nothing yet: told at the age that its listener says. */
+  Fresh = 0,
+  /** Told at once: taken over, or asked for by a peer, or nobody could recompute it. */
+  Due = 1,
+  /** Told; again while it is active. */
+  Sent = 2,
+  /** Its end was told. */
+  Ended = 3,
+}
+
+/** What a client gets whose connection no director knows (P8). */
+export const enum OnUnknown {
+  /** RST, rate-limited. */
+  Reset = 0,
+  /** Nothing. */
+  Drop = 1,
 }
 
 /** What is known of a datagram in fragments. */
@@ -951,12 +993,16 @@ export class BankHeader {
   poolFirst: u32;
   /** Ports of each. */
   poolPorts: u32;
-  private padding0: u64;
+  /** Key of the tag on peer packets, first half; 0 and 0: no cluster. */
+  peerKey0: u64;
+  /** Second half. */
+  peerKey1: u64;
+  /** Other directors, PEERS_MAX at most. */
+  peers: u32;
+  private padding0: u32;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
-  private padding4: u64;
-  private padding5: u64;
   @inline static at(address: usize): BankHeader { return changetype<BankHeader>(address); }
 }
 export const BANK_HEADER_BYTES: u32 = 192;
@@ -978,6 +1024,9 @@ if (offsetof<BankHeader>('ordinal') != 128) ERROR('BankHeader.ordinal has moved'
 if (offsetof<BankHeader>('poolAddresses') != 132) ERROR('BankHeader.poolAddresses has moved');
 if (offsetof<BankHeader>('poolFirst') != 136) ERROR('BankHeader.poolFirst has moved');
 if (offsetof<BankHeader>('poolPorts') != 140) ERROR('BankHeader.poolPorts has moved');
+if (offsetof<BankHeader>('peerKey0') != 144) ERROR('BankHeader.peerKey0 has moved');
+if (offsetof<BankHeader>('peerKey1') != 152) ERROR('BankHeader.peerKey1 has moved');
+if (offsetof<BankHeader>('peers') != 160) ERROR('BankHeader.peers has moved');
 if (offsetof<BankHeader>() != 192) ERROR('BankHeader has another size');
 
 /** Words between main thread and workers; one cache line. */
@@ -1101,7 +1150,11 @@ export class FlowEntry {
   /** Sync: last record sent. */
   syncedMs: u32;
   /** Sync: ordinal of the owner. */
-  ordinal: u32;
+  ordinal: u16;
+  /** FlowSync. */
+  sync: u8;
+  /** Room for a later field. */
+  spare: u8;
   /** Outer source of a client inside a VPC (internal VIP): replies go back to it. */
   clientHostHigh: u64;
   clientHostLow: u64;
@@ -1138,6 +1191,8 @@ if (offsetof<FlowEntry>('timestampDelta') != 80) ERROR('FlowEntry.timestampDelta
 if (offsetof<FlowEntry>('epoch') != 84) ERROR('FlowEntry.epoch has moved');
 if (offsetof<FlowEntry>('syncedMs') != 88) ERROR('FlowEntry.syncedMs has moved');
 if (offsetof<FlowEntry>('ordinal') != 92) ERROR('FlowEntry.ordinal has moved');
+if (offsetof<FlowEntry>('sync') != 94) ERROR('FlowEntry.sync has moved');
+if (offsetof<FlowEntry>('spare') != 95) ERROR('FlowEntry.spare has moved');
 if (offsetof<FlowEntry>('clientHostHigh') != 96) ERROR('FlowEntry.clientHost has moved');
 if (offsetof<FlowEntry>('createdMs') != 112) ERROR('FlowEntry.createdMs has moved');
 if (offsetof<FlowEntry>('next') != 116) ERROR('FlowEntry.next has moved');
@@ -1244,8 +1299,13 @@ export class ListenerRow {
   family: u8;
   /** New flows a second that a worker lets in, as many at once; 0: no limit. */
   newFlowsPerSecond: u32;
-  private padding0: u64;
-  private padding1: u64;
+  /** Age from which a flow is told to the peers (P9). */
+  syncAfterMs: u32;
+  /** OnUnknown. */
+  onUnknown: u8;
+  private padding0: u8;
+  private padding1: u16;
+  private padding2: u64;
   @inline static at(address: usize): ListenerRow { return changetype<ListenerRow>(address); }
 }
 export const LISTENER_ROW_BYTES: u32 = 64;
@@ -1262,6 +1322,8 @@ if (offsetof<ListenerRow>('flags') != 41) ERROR('ListenerRow.flags has moved');
 if (offsetof<ListenerRow>('onRemove') != 42) ERROR('ListenerRow.onRemove has moved');
 if (offsetof<ListenerRow>('family') != 43) ERROR('ListenerRow.family has moved');
 if (offsetof<ListenerRow>('newFlowsPerSecond') != 44) ERROR('ListenerRow.newFlowsPerSecond has moved');
+if (offsetof<ListenerRow>('syncAfterMs') != 48) ERROR('ListenerRow.syncAfterMs has moved');
+if (offsetof<ListenerRow>('onUnknown') != 52) ERROR('ListenerRow.onUnknown has moved');
 if (offsetof<ListenerRow>() != 64) ERROR('ListenerRow has another size');
 
 /** A target in a group, sorted by stable id. */
@@ -1349,6 +1411,10 @@ export class MemoryMap {
   endpointShared: u32;
   /** Bytes of it. */
   endpointSharedBytes: u32;
+  /** Address of the StandbyState. */
+  standby: u32;
+  /** Offset of the peer rows in a bank. */
+  bankPeers: u32;
   private padding0: u64;
   private padding1: u64;
   private padding2: u64;
@@ -1363,7 +1429,6 @@ export class MemoryMap {
   private padding11: u64;
   private padding12: u64;
   private padding13: u64;
-  private padding14: u64;
   @inline static at(address: usize): MemoryMap { return changetype<MemoryMap>(address); }
 }
 export const MEMORY_MAP_BYTES: u32 = 256;
@@ -1401,6 +1466,8 @@ if (offsetof<MemoryMap>('neighbours') != 120) ERROR('MemoryMap.neighbours has mo
 if (offsetof<MemoryMap>('portRows') != 124) ERROR('MemoryMap.portRows has moved');
 if (offsetof<MemoryMap>('endpointShared') != 128) ERROR('MemoryMap.endpointShared has moved');
 if (offsetof<MemoryMap>('endpointSharedBytes') != 132) ERROR('MemoryMap.endpointSharedBytes has moved');
+if (offsetof<MemoryMap>('standby') != 136) ERROR('MemoryMap.standby has moved');
+if (offsetof<MemoryMap>('bankPeers') != 140) ERROR('MemoryMap.bankPeers has moved');
 if (offsetof<MemoryMap>() != 256) ERROR('MemoryMap has another size');
 
 /** A resolved neighbour: open addressing by address, linear probing. */
@@ -1811,8 +1878,9 @@ export class WorkerMap {
   extraChunk: u32;
   /** Address of the FragmentState, or 0. */
   fragments: u32;
-  private padding0: u32;
-  private padding1: u64;
+  /** Address of the AskRows, ASK_ROWS of them. */
+  asks: u32;
+  private padding0: u64;
   @inline static at(address: usize): WorkerMap { return changetype<WorkerMap>(address); }
 }
 export const WORKER_MAP_BYTES: u32 = 128;
@@ -1845,6 +1913,7 @@ if (offsetof<WorkerMap>('endpointBytes') != 100) ERROR('WorkerMap.endpointBytes 
 if (offsetof<WorkerMap>('ways') != 104) ERROR('WorkerMap.ways has moved');
 if (offsetof<WorkerMap>('extraChunk') != 108) ERROR('WorkerMap.extraChunk has moved');
 if (offsetof<WorkerMap>('fragments') != 112) ERROR('WorkerMap.fragments has moved');
+if (offsetof<WorkerMap>('asks') != 116) ERROR('WorkerMap.asks has moved');
 if (offsetof<WorkerMap>() != 128) ERROR('WorkerMap has another size');
 
 /** What one worker keeps between bursts. */
@@ -1914,16 +1983,41 @@ export class WorkerState {
   fragmentsEvicted: u64;
   /** Trace records written for the packet in hand. */
   trace: u32;
-  private padding0: u32;
+  /** Tokens of the bucket of questions. */
+  askTokens: u32;
+  /** When it was filled last. */
+  askTokensMs: u32;
+  /** Room for a later field. */
+  askSpare: u32;
+  /** Flows taken over from the standby table (P9). */
+  flowsPromoted: u64;
+  /** Packets without a flow that all peers were asked about. */
+  asks: u64;
+  /** Packets without a flow that were above the rate of questions. */
+  asksLimited: u64;
+  /** Packets of peers that belonged to a flow of ours and went on. */
+  asksAnswered: u64;
+  /** Clients told by RST that nobody has their connection. */
+  midFlowResets: u64;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
   private padding4: u64;
   private padding5: u64;
   private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
+  private padding9: u64;
+  private padding10: u64;
+  private padding11: u64;
+  private padding12: u64;
+  private padding13: u64;
+  private padding14: u64;
+  private padding15: u64;
   @inline static at(address: usize): WorkerState { return changetype<WorkerState>(address); }
 }
-export const WORKER_STATE_BYTES: u32 = 256;
+export const WORKER_STATE_BYTES: u32 = 384;
 if (offsetof<WorkerState>('adopted') != 0) ERROR('WorkerState.adopted has moved');
 if (offsetof<WorkerState>('heartbeat') != 4) ERROR('WorkerState.heartbeat has moved');
 if (offsetof<WorkerState>('flowFree') != 8) ERROR('WorkerState.flowFree has moved');
@@ -1956,7 +2050,15 @@ if (offsetof<WorkerState>('fragmentsHeld') != 176) ERROR('WorkerState.fragmentsH
 if (offsetof<WorkerState>('fragmentsExpired') != 184) ERROR('WorkerState.fragmentsExpired has moved');
 if (offsetof<WorkerState>('fragmentsEvicted') != 192) ERROR('WorkerState.fragmentsEvicted has moved');
 if (offsetof<WorkerState>('trace') != 200) ERROR('WorkerState.trace has moved');
-if (offsetof<WorkerState>() != 256) ERROR('WorkerState has another size');
+if (offsetof<WorkerState>('askTokens') != 204) ERROR('WorkerState.askTokens has moved');
+if (offsetof<WorkerState>('askTokensMs') != 208) ERROR('WorkerState.askTokensMs has moved');
+if (offsetof<WorkerState>('askSpare') != 212) ERROR('WorkerState.askSpare has moved');
+if (offsetof<WorkerState>('flowsPromoted') != 216) ERROR('WorkerState.flowsPromoted has moved');
+if (offsetof<WorkerState>('asks') != 224) ERROR('WorkerState.asks has moved');
+if (offsetof<WorkerState>('asksLimited') != 232) ERROR('WorkerState.asksLimited has moved');
+if (offsetof<WorkerState>('asksAnswered') != 240) ERROR('WorkerState.asksAnswered has moved');
+if (offsetof<WorkerState>('midFlowResets') != 248) ERROR('WorkerState.midFlowResets has moved');
+if (offsetof<WorkerState>() != 384) ERROR('WorkerState has another size');
 
 /** One port of a core instance: kind, rings, arena, counters. */
 @unmanaged
@@ -3428,3 +3530,199 @@ if (offsetof<Segment>('scale') != 57) ERROR('Segment.scale has moved');
 if (offsetof<Segment>('sackPermitted') != 58) ERROR('Segment.sackPermitted has moved');
 if (offsetof<Segment>('hasTimestamp') != 59) ERROR('Segment.hasTimestamp has moved');
 if (offsetof<Segment>() != 64) ERROR('Segment has another size');
+
+/** Head of the standby table; one a process. Only the main thread writes, and only the row sequence orders readers. */
+@unmanaged
+export class StandbyState {
+  /** Key of its hashes, first half: random. */
+  key0: u64;
+  /** Second half. */
+  key1: u64;
+  /** Address of the StandbyRows. */
+  rows: u32;
+  /** How many of them; 0 keeps no standby table. */
+  rowsMax: u32;
+  /** Address of the index: buckets of STANDBY_WAYS words. */
+  index: u32;
+  /** Buckets - 1. */
+  bucketMask: u32;
+  /** First free row + 1, or 0. */
+  free: u32;
+  /** First row that was never used. */
+  fresh: u32;
+  /** Rows in use. */
+  count: u32;
+  /** Where expiry goes on. */
+  expireCursor: u32;
+  /** Address of SYNC_ROWS StandbyRows by which records come and go. */
+  buffer: u32;
+  /** Room for a later field. */
+  spare: u32;
+  /** Records that made a row. */
+  stored: u64;
+  /** Records that renewed one. */
+  refreshed: u64;
+  /** Records that lost against a higher epoch or ordinal. */
+  older: u64;
+  /** Rows that ended because their flow did. */
+  deleted: u64;
+  /** Rows whose flow was idle for too long. */
+  expired: u64;
+  /** Rows that gave way in a full table. */
+  evicted: u64;
+  /** Own flows that another director has taken over. */
+  yielded: u64;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
+  private padding9: u64;
+  @inline static at(address: usize): StandbyState { return changetype<StandbyState>(address); }
+}
+export const STANDBY_STATE_BYTES: u32 = 192;
+if (offsetof<StandbyState>('key0') != 0) ERROR('StandbyState.key0 has moved');
+if (offsetof<StandbyState>('key1') != 8) ERROR('StandbyState.key1 has moved');
+if (offsetof<StandbyState>('rows') != 16) ERROR('StandbyState.rows has moved');
+if (offsetof<StandbyState>('rowsMax') != 20) ERROR('StandbyState.rowsMax has moved');
+if (offsetof<StandbyState>('index') != 24) ERROR('StandbyState.index has moved');
+if (offsetof<StandbyState>('bucketMask') != 28) ERROR('StandbyState.bucketMask has moved');
+if (offsetof<StandbyState>('free') != 32) ERROR('StandbyState.free has moved');
+if (offsetof<StandbyState>('fresh') != 36) ERROR('StandbyState.fresh has moved');
+if (offsetof<StandbyState>('count') != 40) ERROR('StandbyState.count has moved');
+if (offsetof<StandbyState>('expireCursor') != 44) ERROR('StandbyState.expireCursor has moved');
+if (offsetof<StandbyState>('buffer') != 48) ERROR('StandbyState.buffer has moved');
+if (offsetof<StandbyState>('spare') != 52) ERROR('StandbyState.spare has moved');
+if (offsetof<StandbyState>('stored') != 56) ERROR('StandbyState.stored has moved');
+if (offsetof<StandbyState>('refreshed') != 64) ERROR('StandbyState.refreshed has moved');
+if (offsetof<StandbyState>('older') != 72) ERROR('StandbyState.older has moved');
+if (offsetof<StandbyState>('deleted') != 80) ERROR('StandbyState.deleted has moved');
+if (offsetof<StandbyState>('expired') != 88) ERROR('StandbyState.expired has moved');
+if (offsetof<StandbyState>('evicted') != 96) ERROR('StandbyState.evicted has moved');
+if (offsetof<StandbyState>('yielded') != 104) ERROR('StandbyState.yielded has moved');
+if (offsetof<StandbyState>() != 192) ERROR('StandbyState has another size');
+
+/** A flow of another director, by stable ids. The slots are what the ids mean here and now; they are checked at each use. */
+@unmanaged
+export class StandbyRow {
+  /** Client address. */
+  clientHigh: u64;
+  clientLow: u64;
+  @inline get client(): usize { return changetype<usize>(this) + 0; }
+  /** Source that the target sees. */
+  seenHigh: u64;
+  seenLow: u64;
+  @inline get seen(): usize { return changetype<usize>(this) + 16; }
+  /** Outer source of a client inside a VPC. */
+  clientHostHigh: u64;
+  clientHostLow: u64;
+  @inline get clientHost(): usize { return changetype<usize>(this) + 32; }
+  /** Stable id of the listener. */
+  listener: u64;
+  /** Stable id of the target. */
+  target: u64;
+  /** Client port. */
+  clientPort: u16;
+  /** Source port that the target sees. */
+  seenPort: u16;
+  /** IP protocol. */
+  protocol: u8;
+  /** FlowState; Free while the row is not in use. */
+  state: u8;
+  /** FlowFlag bits. */
+  flags: u16;
+  /** Last packet of the client, in our time. */
+  inboundMs: u32;
+  /** Last packet of the target, in our time. */
+  outboundMs: u32;
+  /** First packet, in our time. */
+  createdMs: u32;
+  /** How often the flow has changed its owner. */
+  epoch: u32;
+  /** Ordinal of the owner. */
+  ordinal: u32;
+  /** As in FlowEntry. */
+  sequenceDelta: u32;
+  /** As in FlowEntry. */
+  timestampDelta: u32;
+  /** Slot of the listener, or NONE. */
+  listenerSlot: u32;
+  /** Slot of the target, or NONE. */
+  targetSlot: u32;
+  /** Hash of the forward key. */
+  forwardHash: u32;
+  /** Hash of the reverse key, or 0 when the row is not found by it. */
+  reverseHash: u32;
+  /** Odd while the row is written; in the buffer: 1 for a record that ends its flow. */
+  sequence: u32;
+  /** Next free row + 1, or 0, while free. */
+  next: u32;
+  private padding0: u32;
+  @inline static at(address: usize): StandbyRow { return changetype<StandbyRow>(address); }
+}
+export const STANDBY_ROW_BYTES: u32 = 128;
+if (offsetof<StandbyRow>('clientHigh') != 0) ERROR('StandbyRow.client has moved');
+if (offsetof<StandbyRow>('seenHigh') != 16) ERROR('StandbyRow.seen has moved');
+if (offsetof<StandbyRow>('clientHostHigh') != 32) ERROR('StandbyRow.clientHost has moved');
+if (offsetof<StandbyRow>('listener') != 48) ERROR('StandbyRow.listener has moved');
+if (offsetof<StandbyRow>('target') != 56) ERROR('StandbyRow.target has moved');
+if (offsetof<StandbyRow>('clientPort') != 64) ERROR('StandbyRow.clientPort has moved');
+if (offsetof<StandbyRow>('seenPort') != 66) ERROR('StandbyRow.seenPort has moved');
+if (offsetof<StandbyRow>('protocol') != 68) ERROR('StandbyRow.protocol has moved');
+if (offsetof<StandbyRow>('state') != 69) ERROR('StandbyRow.state has moved');
+if (offsetof<StandbyRow>('flags') != 70) ERROR('StandbyRow.flags has moved');
+if (offsetof<StandbyRow>('inboundMs') != 72) ERROR('StandbyRow.inboundMs has moved');
+if (offsetof<StandbyRow>('outboundMs') != 76) ERROR('StandbyRow.outboundMs has moved');
+if (offsetof<StandbyRow>('createdMs') != 80) ERROR('StandbyRow.createdMs has moved');
+if (offsetof<StandbyRow>('epoch') != 84) ERROR('StandbyRow.epoch has moved');
+if (offsetof<StandbyRow>('ordinal') != 88) ERROR('StandbyRow.ordinal has moved');
+if (offsetof<StandbyRow>('sequenceDelta') != 92) ERROR('StandbyRow.sequenceDelta has moved');
+if (offsetof<StandbyRow>('timestampDelta') != 96) ERROR('StandbyRow.timestampDelta has moved');
+if (offsetof<StandbyRow>('listenerSlot') != 100) ERROR('StandbyRow.listenerSlot has moved');
+if (offsetof<StandbyRow>('targetSlot') != 104) ERROR('StandbyRow.targetSlot has moved');
+if (offsetof<StandbyRow>('forwardHash') != 108) ERROR('StandbyRow.forwardHash has moved');
+if (offsetof<StandbyRow>('reverseHash') != 112) ERROR('StandbyRow.reverseHash has moved');
+if (offsetof<StandbyRow>('sequence') != 116) ERROR('StandbyRow.sequence has moved');
+if (offsetof<StandbyRow>('next') != 120) ERROR('StandbyRow.next has moved');
+if (offsetof<StandbyRow>() != 128) ERROR('StandbyRow has another size');
+
+/** Another director of the cluster, in the image bank. */
+@unmanaged
+export class PeerRow {
+  /** Its first tunnel address over IPv4, or zeros. */
+  v4High: u64;
+  v4Low: u64;
+  @inline get v4(): usize { return changetype<usize>(this) + 0; }
+  /** Over IPv6, or zeros. */
+  v6High: u64;
+  v6Low: u64;
+  @inline get v6(): usize { return changetype<usize>(this) + 16; }
+  /** Its ordinal. */
+  ordinal: u32;
+  private padding0: u32;
+  private padding1: u64;
+  @inline static at(address: usize): PeerRow { return changetype<PeerRow>(address); }
+}
+export const PEER_ROW_BYTES: u32 = 48;
+if (offsetof<PeerRow>('v4High') != 0) ERROR('PeerRow.v4 has moved');
+if (offsetof<PeerRow>('v6High') != 16) ERROR('PeerRow.v6 has moved');
+if (offsetof<PeerRow>('ordinal') != 32) ERROR('PeerRow.ordinal has moved');
+if (offsetof<PeerRow>() != 48) ERROR('PeerRow has another size');
+
+/** A question to the peers that has not been answered, by hash of its flow. */
+@unmanaged
+export class AskRow {
+  /** Hash of the flow key. */
+  hash: u32;
+  /** First question. */
+  atMs: u32;
+  @inline static at(address: usize): AskRow { return changetype<AskRow>(address); }
+}
+export const ASK_ROW_BYTES: u32 = 8;
+if (offsetof<AskRow>('hash') != 0) ERROR('AskRow.hash has moved');
+if (offsetof<AskRow>('atMs') != 4) ERROR('AskRow.atMs has moved');
+if (offsetof<AskRow>() != 8) ERROR('AskRow has another size');

@@ -7,6 +7,7 @@ import {
   MAP_MAGIC,
   MemoryMap,
   NextHopTable,
+  StandbyState,
   WORKER_MAP_BYTES,
   WorkerMap,
   WorkerState,
@@ -41,7 +42,9 @@ export let trace: usize = 0;
 export let portStates: usize = 0;
 export let endpoint: usize = 0;
 export let ways: usize = 0;
+export let asks: usize = 0;
 export let endpointShared: usize = 0;
+export let standby: StandbyState = changetype<StandbyState>(0);
 
 export let health: usize = 0;
 export let hostPmtu: usize = 0;
@@ -61,6 +64,7 @@ export let members: usize = 0;
 export let tunnels: usize = 0;
 export let addresses: usize = 0;
 export let maglev: usize = 0;
+export let peers: usize = 0;
 
 /** Time of the burst in hand, in milliseconds; wraps, so only differences mean something. */
 export let nowMs: u32 = 0;
@@ -81,6 +85,7 @@ export function init(mapAddress: usize, workerNumber: u32): bool {
   neighbours = map.neighbours;
   portRows = map.portRows;
   endpointShared = map.endpointShared;
+  standby = changetype<StandbyState>(map.standby);
   addressMask = map.addressSlots - 1;
   initWorker();
   setBank(0);
@@ -110,6 +115,7 @@ function initWorker(): void {
   portStates = workerMap.portStates;
   endpoint = workerMap.endpoint;
   ways = workerMap.ways;
+  asks = workerMap.asks;
 }
 
 /** Points the tables at the bank of a generation; 0 means none. */
@@ -126,4 +132,5 @@ export function setBank(generation: u32): void {
   tunnels = base + map.bankTunnels;
   addresses = base + map.bankAddresses;
   maglev = base + map.bankMaglev;
+  peers = base + map.bankPeers;
 }

@@ -87,6 +87,10 @@ export const reasonEnum = enumeration(
     TunnelKey: [53, 'GRE without a key, so no net is named (RFC 2890).'],
     TunnelLoop: [54, 'The way to the target leads to a tunnel address of our own.'],
     NewFlowLimit: [55, 'A new flow above the limit of its listener.'],
+    Asked: [56, 'In mid-flow and unknown here: the packet itself went to all peers (P9).'],
+    AskLimited: [57, 'In mid-flow and unknown here, above the rate of questions to the peers.'],
+    PeerUnknown: [58, 'A packet of a peer that belongs to no flow of ours either.'],
+    PeerTag: [59, 'A packet with the key of peers whose tag is wrong or missing.'],
     SpoofedSource: [80, 'A VM sent from an address, link or IP, that is not its own (P38).'],
     NoWayOut: [81, 'No rule of the endpoint names a way out for this packet of a VM (P7).'],
     UnknownVm: [82, 'A tunnelled packet for an address that is not here.'],
@@ -106,6 +110,7 @@ export const packetFlagEnum = enumeration('PacketFlag', 'Bits of PacketRecord.fl
   Generated: [32, 'Made by the core in place of the received packet: echo reply, ICMP error.'],
   Clamped: [64, 'The MSS option was lowered.'],
   Encapsulated: [128, 'Carries outer headers of ours.'],
+  FromPeer: [1024, 'Handed over by another director: never handed on (P9).'],
   Tagged: [512, 'Came with an 802.1Q tag, kept in spare0; goes out with it on the same port.'],
   NextHopIsTarget: [256, 'Encapsulation L2: the next hop is the target itself, whatever the destination says.'],
 });
@@ -182,9 +187,24 @@ export const flowFlagEnum = enumeration('FlowFlag', 'Bits of FlowEntry.flags.', 
   FinOutbound: [8, 'The target has sent FIN.'],
   Rescheduled: [16, 'Given another target after its own was removed or died.'],
   OneWay: [32, 'Without a reverse key: replies do not pass here.'],
+  Promoted: [128, 'Taken over from the standby table.'],
   WasEstablished: [64, 'Closed by a reset of the client that may be forged: it goes on when the client does.'],
 });
 export const FlowFlag = valuesOf(flowFlagEnum);
+
+export const flowSyncEnum = enumeration('FlowSync', 'What the peers know of a flow (P9).', {
+  Fresh: [0, 'Nothing yet: told at the age that its listener says.'],
+  Due: [1, 'Told at once: taken over, or asked for by a peer, or nobody could recompute it.'],
+  Sent: [2, 'Told; again while it is active.'],
+  Ended: [3, 'Its end was told.'],
+});
+export const FlowSync = valuesOf(flowSyncEnum);
+
+export const onUnknownEnum = enumeration('OnUnknown', 'What a client gets whose connection no director knows (P8).', {
+  Reset: [0, 'RST, rate-limited.'],
+  Drop: [1, 'Nothing.'],
+});
+export const OnUnknown = valuesOf(onUnknownEnum);
 
 export const addressKindEnum = enumeration('AddressKind', 'What an entry of the address table says about its key.', {
   Empty: [0, 'Not in use.'],
@@ -256,6 +276,8 @@ export const ENUMS = [
   onRemoveEnum,
   flowStateEnum,
   flowFlagEnum,
+  flowSyncEnum,
+  onUnknownEnum,
   fragmentProgressEnum,
   addressKindEnum,
   rowFlagEnum,

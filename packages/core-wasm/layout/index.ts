@@ -28,6 +28,7 @@ import {
 } from './nat64.ts';
 import { PacketRecord } from './packet.ts';
 import { PortKind, PortState, portLimits } from './port.ts';
+import { AskRow, PeerRow, StandbyRow, StandbyState, syncLimits } from './sync.ts';
 import * as records from './records.ts';
 import type { Field, Layout } from './record.ts';
 
@@ -42,6 +43,7 @@ export * from './packet.ts';
 export * from './port.ts';
 export * from './record.ts';
 export * from './records.ts';
+export * from './sync.ts';
 
 /** Every record, in the order of the reference page. */
 export const RECORDS: readonly Layout<Record<string, Field>>[] = [
@@ -76,6 +78,10 @@ export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   CookieState,
   TcpView,
   Segment,
+  StandbyState,
+  StandbyRow,
+  PeerRow,
+  AskRow,
 ];
 
 /** Named constants beside the limits that AssemblyScript gets as well. */
@@ -84,6 +90,7 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ...endpointLimits,
   ...nat64Limits,
   ...meterLimits,
+  ...syncLimits,
 };
 
 /** Plain enumerations that AssemblyScript gets as well. */

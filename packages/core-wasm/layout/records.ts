@@ -40,6 +40,8 @@ export const MemoryMap = record(
     portRows: ['u32', 'Address of the PortRows, PORTS_MAX of them.'],
     endpointShared: ['u32', 'Region of the endpoint’s image tables; laid out by the endpoint itself.'],
     endpointSharedBytes: ['u32', 'Bytes of it.'],
+    standby: ['u32', 'Address of the StandbyState.'],
+    bankPeers: ['u32', 'Offset of the peer rows in a bank.'],
   },
 );
 
@@ -76,6 +78,7 @@ export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
     'Slab-relative start of the chunks for packets that the core adds to a burst, EXTRA_MAX of them.',
   ],
   fragments: ['u32', 'Address of the FragmentState, or 0.'],
+  asks: ['u32', 'Address of the AskRows, ASK_ROWS of them.'],
 });
 
 export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
@@ -94,7 +97,7 @@ export const ControlBlock = record('ControlBlock', 64, 'Words between main threa
   datagramMs: ['u32', 'Likewise.'],
 });
 
-export const WorkerState = record('WorkerState', 256, 'What one worker keeps between bursts.', {
+export const WorkerState = record('WorkerState', 384, 'What one worker keeps between bursts.', {
   adopted: ['u32', 'Generation in use: the acknowledgement of the flip (P11). Written atomically.'],
   heartbeat: ['u32', 'Counts bursts and idle rounds; the watchdog looks at it (P2).'],
   flowFree: ['u32', 'First free flow entry + 1, or 0; free entries are chained through FlowEntry.next.'],
@@ -127,6 +130,14 @@ export const WorkerState = record('WorkerState', 256, 'What one worker keeps bet
   fragmentsExpired: ['u64', 'Fragments that waited in vain.'],
   fragmentsEvicted: ['u64', 'Datagrams that gave way in a full fragment table.'],
   trace: ['u32', 'Trace records written for the packet in hand.'],
+  askTokens: ['u32', 'Tokens of the bucket of questions.'],
+  askTokensMs: ['u32', 'When it was filled last.'],
+  askSpare: ['u32', 'Room for a later field.'],
+  flowsPromoted: ['u64', 'Flows taken over from the standby table (P9).'],
+  asks: ['u64', 'Packets without a flow that all peers were asked about.'],
+  asksLimited: ['u64', 'Packets without a flow that were above the rate of questions.'],
+  asksAnswered: ['u64', 'Packets of peers that belonged to a flow of ours and went on.'],
+  midFlowResets: ['u64', 'Clients told by RST that nobody has their connection.'],
 });
 
 export const BankHeader = record('BankHeader', 192, 'First bytes of an image bank.', {
@@ -148,6 +159,9 @@ export const BankHeader = record('BankHeader', 192, 'First bytes of an image ban
   poolAddresses: ['u32', 'Local addresses of full NAT.'],
   poolFirst: ['u32', 'First port of each.'],
   poolPorts: ['u32', 'Ports of each.'],
+  peerKey0: ['u64', 'Key of the tag on peer packets, first half; 0 and 0: no cluster.'],
+  peerKey1: ['u64', 'Second half.'],
+  peers: ['u32', 'Other directors, PEERS_MAX at most.'],
 });
 
 export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
@@ -164,6 +178,8 @@ export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
   onRemove: ['u8', 'OnRemove.'],
   family: ['u8', '4 or 6.'],
   newFlowsPerSecond: ['u32', 'New flows a second that a worker lets in, as many at once; 0: no limit.'],
+  syncAfterMs: ['u32', 'Age from which a flow is told to the peers (P9).'],
+  onUnknown: ['u8', 'OnUnknown.'],
 });
 
 export const TargetRow = record('TargetRow', 64, 'A target, by slot.', {
@@ -257,7 +273,9 @@ export const FlowEntry = record(
     timestampDelta: ['u32', 'Added to outbound timestamps (P26).'],
     epoch: ['u32', 'Sync: how often the flow has changed its owner (P9).'],
     syncedMs: ['u32', 'Sync: last record sent.'],
-    ordinal: ['u32', 'Sync: ordinal of the owner.'],
+    ordinal: ['u16', 'Sync: ordinal of the owner.'],
+    sync: ['u8', 'FlowSync.'],
+    spare: ['u8', 'Room for a later field.'],
     clientHost: ['bytes16', 'Outer source of a client inside a VPC (internal VIP): replies go back to it.'],
     createdMs: ['u32', 'First packet.'],
     next: ['u32', 'Next free entry + 1, or 0, while free.'],

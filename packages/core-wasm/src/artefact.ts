@@ -6,6 +6,7 @@ const FILES: Readonly<Record<Artefact, string>> = {
   shared: 'core.shared.wasm',
   check: 'core.check.wasm',
   trace: 'core.trace.wasm',
+  sync: 'sync.wasm',
 };
 
 interface FileSystem {

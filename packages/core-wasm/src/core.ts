@@ -23,7 +23,7 @@ import { loadArtefact } from './artefact.ts';
 import { buildProbe, type ProbePacket } from './probe.ts';
 import type { LinearMemory, MemoryPlan, WorkerPlan } from './plan.ts';
 
-export type Artefact = 'plain' | 'shared' | 'check' | 'trace';
+export type Artefact = 'plain' | 'shared' | 'check' | 'trace' | 'sync';
 
 export interface CoreOptions {
   readonly memory: LinearMemory;

@@ -3,6 +3,7 @@
 import {
   Direction,
   Encapsulation,
+  FlowFlag,
   Health,
   PacketFlag,
   Scheduler,
@@ -139,9 +140,11 @@ const TELLERS: Readonly<Record<number, Teller>> = {
     text:
       seen.a === limits.NONE
         ? 'flow table: miss'
-        : seen.isPrepared
-          ? `a new flow would begin as ${nameOf(flowStateEnum, seen.b)}`
-          : `flow table: hit, flow ${seen.a}, ${nameOf(flowStateEnum, seen.b)}`,
+        : (seen.c & FlowFlag.Promoted) !== 0 && seen.isPrepared
+          ? `flow table: miss; the standby table has it, ${nameOf(flowStateEnum, seen.b)}, and it would be taken over`
+          : seen.isPrepared
+            ? `a new flow would begin as ${nameOf(flowStateEnum, seen.b)}`
+            : `flow table: hit, flow ${seen.a}, ${nameOf(flowStateEnum, seen.b)}`,
     data: {
       flow: seen.a === limits.NONE || seen.isPrepared ? null : seen.a,
       state: nameOf(flowStateEnum, seen.b),

@@ -12,6 +12,7 @@ import {
   ListenerRow,
   MemberRow,
   OnRemove,
+  OnUnknown,
   RowFlag,
   Scheduler,
   TargetRow,
@@ -19,6 +20,7 @@ import {
   TunnelRow,
   WorkerState,
   limits,
+  syncLimits,
 } from '../layout/index.ts';
 import { AddressTable } from './address-table.ts';
 import { isMapped, parseAddress } from './address.ts';
@@ -45,6 +47,10 @@ export interface ListenerInput {
   readonly onRemove: 'run' | 'reset' | 'reschedule';
   /** New flows a second that each worker lets in; no limit by default. */
   readonly newFlowsPerSecond?: number | undefined;
+  /** Age in seconds from which the peers hear of a flow; 5 by default. */
+  readonly syncAfterSeconds?: number | undefined;
+  /** What a client gets whose connection no director knows; a reset by default. */
+  readonly onUnknown?: 'reset' | 'drop' | undefined;
 }
 
 export interface TargetInput {
@@ -89,12 +95,16 @@ export interface DirectorTables {
 const TRANSLATION = { none: Translation.None, dnat: Translation.Dnat, fullnat: Translation.FullNat } as const;
 const SCHEDULER = { maglev: Scheduler.Maglev, wrr: Scheduler.Wrr } as const;
 const ON_REMOVE = { run: OnRemove.Run, reset: OnRemove.Reset, reschedule: OnRemove.Reschedule } as const;
+const ON_UNKNOWN = { reset: OnUnknown.Reset, drop: OnUnknown.Drop } as const;
 const ENCAPSULATION = {
   none: Encapsulation.None,
   l2: Encapsulation.L2,
   ipip: Encapsulation.Ipip,
   gre: Encapsulation.Gre,
 } as const;
+
+const syncAfterMs = ({ syncAfterSeconds }: ListenerInput): number =>
+  syncAfterSeconds === undefined ? syncLimits.SYNC_AFTER_MS : syncAfterSeconds * 1000;
 
 /** Value of an accepted outer source that is no host. */
 const NOT_A_HOST = limits.NONE - 1;
@@ -287,6 +297,8 @@ export class ImageWriter {
       this.view.setUint32(row + ListenerRow.at.group, this.slot('groups', listener.group), true);
       this.view.setUint32(row + ListenerRow.at.idleMs, listener.idleSeconds * 1000, true);
       this.view.setUint32(row + ListenerRow.at.newFlowsPerSecond, listener.newFlowsPerSecond ?? 0, true);
+      this.view.setUint32(row + ListenerRow.at.syncAfterMs, syncAfterMs(listener), true);
+      this.bytes[row + ListenerRow.at.onUnknown] = ON_UNKNOWN[listener.onUnknown ?? 'reset'];
       this.view.setUint16(row + ListenerRow.at.vport, listener.vport, true);
       this.bytes[row + ListenerRow.at.protocol] = listener.protocol;
       this.bytes[row + ListenerRow.at.translation] = TRANSLATION[listener.translation];

@@ -80,4 +80,5 @@ export {
   type StandaloneCore,
   type Tunnel,
 } from './standalone.ts';
+export { NEVER, SyncTable, type SyncHaste, type SyncPage, type SyncRecord } from './sync.ts';
 export { setFlowTimeouts, type FlowTimeouts } from './timeouts.ts';

@@ -1,6 +1,7 @@
 // The memory planner (P11): one memory a process, laid out once at start; a size that does not fit is refused, never clipped.
 import {
   AddressEntry,
+  AskRow,
   BankHeader,
   ControlBlock,
   EipRow,
@@ -19,9 +20,12 @@ import {
   NeighbourRow,
   NextHopTable,
   PacketRecord,
+  PeerRow,
   PortRow,
   PortState,
   RouteRow,
+  StandbyRow,
+  StandbyState,
   TargetRow,
   TraceRecord,
   TrafficCounter,
@@ -32,6 +36,7 @@ import {
   WorkerState,
   limits,
   portLimits,
+  syncLimits,
 } from '../layout/index.ts';
 
 /** The part of WebAssembly.Memory that this package needs; users without the DOM library can name it (toolchain.md T2.11). */
@@ -44,6 +49,8 @@ export interface PlanOptions {
   workers?: number;
   /** Flow entries a worker; 1,048,576 by default. 0 for a process without flows (endpoint). */
   flows?: number;
+  /** Flows of other directors kept ready, a process; as many as `flows` by default. */
+  standby?: number;
   /** Datagrams in fragments that a worker follows: a power of two; 65,536 by default, none without flows. */
   fragments?: number;
   /** Ports a worker; 4 by default. */
@@ -86,6 +93,8 @@ export interface MemoryPlan {
   readonly map: MapPlan;
   /** Entries of each fragment table. */
   readonly fragments: number;
+  /** Rows of the standby table. */
+  readonly standby: number;
   readonly workers: readonly WorkerPlan[];
   /** Regions of the explaining instance: it shares the flow table of worker 0 and has records, chunks and trace of its own. */
   readonly explainer: WorkerPlan;
@@ -94,7 +103,7 @@ export interface MemoryPlan {
 const PAGE = 65536;
 const MEMORY_MAX = 65536 * PAGE;
 
-const DEFAULTS: Required<PlanOptions> = {
+const DEFAULTS: Required<Omit<PlanOptions, 'standby'>> = {
   workers: 1,
   flows: limits.FLOWS_DEFAULT,
   fragments: limits.FRAGMENTS_DEFAULT,
@@ -128,7 +137,7 @@ const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(
 
 /** Lays the memory out. Throws a RangeError that says which option to lower when it does not fit 4 GiB. */
 export function planMemory(options: PlanOptions = {}): MemoryPlan {
-  const sizes = { ...DEFAULTS, ...options };
+  const sizes = { ...DEFAULTS, standby: options.flows ?? DEFAULTS.flows, ...options };
   check(sizes);
   const space = new Space(limits.MAP_ADDRESS);
   const mapAddress = space.take(MemoryMap.bytes);
@@ -140,12 +149,12 @@ export function planMemory(options: PlanOptions = {}): MemoryPlan {
     const gib = (space.taken / 2 ** 30).toFixed(2);
     throw new RangeError(
       `The memory plan needs ${gib} GiB and a WebAssembly memory ends at 4 GiB: lower flows (${sizes.flows} of 128 bytes a worker), ` +
-        `workers (${sizes.workers}), portChunks (${sizes.portChunks} of 2 KiB a port) or maglevSlots (${sizes.maglevSlots})`,
+        `standby (${sizes.standby} of 160 bytes), workers (${sizes.workers}), portChunks (${sizes.portChunks} of 2 KiB a port) or maglevSlots (${sizes.maglevSlots})`,
     );
   }
   const pages = Math.ceil(space.taken / PAGE);
   const map: MapPlan = { ...shared, pages, workerMaps, workers: sizes.workers };
-  return { mapAddress, pages, map, fragments: sizes.fragments, workers, explainer };
+  return { mapAddress, pages, map, fragments: sizes.fragments, standby: sizes.standby, workers, explainer };
 }
 
 function check(sizes: Required<PlanOptions>): void {
@@ -155,6 +164,7 @@ function check(sizes: Required<PlanOptions>): void {
   if (sizes.workers < 1 || sizes.workers > limits.WORKERS_MAX)
     throw new RangeError(`workers must be 1 to ${limits.WORKERS_MAX}`);
   if (sizes.flows > limits.FLOWS_MAX) throw new RangeError(`flows must not exceed ${limits.FLOWS_MAX} a worker`);
+  if (sizes.standby > limits.FLOWS_MAX) throw new RangeError(`standby must not exceed ${limits.FLOWS_MAX}`);
   if (sizes.ports < 1 || sizes.ports > limits.PORTS_MAX) throw new RangeError(`ports must be 1 to ${limits.PORTS_MAX}`);
   if (powerOfTwo(sizes.fragments) !== sizes.fragments || sizes.fragments < limits.FRAGMENT_WAYS)
     throw new RangeError(`fragments must be a power of two from ${limits.FRAGMENT_WAYS} on`);
@@ -177,6 +187,7 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
     bankEips: bank.take(sizes.eips * EipRow.bytes),
     bankMembers: bank.take(members * MemberRow.bytes),
     bankTunnels: bank.take(limits.WORKERS_MAX * TunnelRow.bytes),
+    bankPeers: bank.take(syncLimits.PEERS_MAX * PeerRow.bytes),
     bankAddresses: bank.take(addressSlots * AddressEntry.bytes),
     bankMaglev: bank.take(sizes.maglevSlots * 2),
   };
@@ -207,6 +218,20 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
     portRows: space.take(limits.PORTS_MAX * PortRow.bytes),
     endpointShared: space.take(sizes.endpointSharedBytes, limits.PAGE_BYTES),
     endpointSharedBytes: sizes.endpointSharedBytes,
+    standby: space.take(standbyParts(0, sizes.standby).end),
+  };
+}
+
+/** A bucket of the index has STANDBY_WAYS words; two of eight words a row are in use when the table is full. */
+function standbyParts(at: number, rows: number) {
+  const space = new Space(at + StandbyState.bytes);
+  const buckets = powerOfTwo((rows * 8) / syncLimits.STANDBY_WAYS);
+  return {
+    buckets,
+    buffer: space.take(syncLimits.SYNC_ROWS * StandbyRow.bytes),
+    index: space.take(buckets * syncLimits.STANDBY_WAYS * 4),
+    rows: space.take(rows * StandbyRow.bytes),
+    end: space.taken,
   };
 }
 
@@ -273,6 +298,7 @@ function planCounters(space: Space, sizes: Required<PlanOptions>) {
     eipCounters: space.take(sizes.eips * TrafficCounter.bytes),
     unresolved: space.take(limits.UNRESOLVED_MAX * UnresolvedRow.bytes),
     trace: space.take(limits.TRACE_MAX * TraceRecord.bytes),
+    asks: space.take(syncLimits.ASK_ROWS * AskRow.bytes),
   };
 }
 
@@ -305,6 +331,17 @@ export function writeMap(plan: MemoryPlan, memory: LinearMemory): void {
       words[(at + offset) / 4] = worker[name as keyof typeof WorkerMap.at];
   }
   for (const worker of plan.workers) writeFragmentState(plan, worker, words);
+  writeStandbyState(plan, words);
+}
+
+function writeStandbyState({ map, standby }: MemoryPlan, words: Uint32Array): void {
+  const parts = standbyParts(map.standby, standby);
+  const word = (field: keyof typeof StandbyState.at, value: number): void => {
+    words[(map.standby + StandbyState.at[field]) / 4] = value;
+  };
+  for (const part of ['buffer', 'index', 'rows'] as const) word(part, parts[part]);
+  word('rowsMax', standby);
+  word('bucketMask', parts.buckets - 1);
 }
 
 function writeFragmentState(plan: MemoryPlan, { fragments }: WorkerPlan, words: Uint32Array): void {

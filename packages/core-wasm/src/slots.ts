@@ -44,6 +44,11 @@ export class SlotAllocator {
     return undefined;
   }
 
+  /** Every id that means something, with its slot. */
+  all(): { readonly live: ReadonlyMap<string, number>; readonly gone: ReadonlyMap<string, number> } {
+    return { live: this.live, gone: new Map([...this.dead].map(([id, { slot }]) => [id, slot])) };
+  }
+
   tombstones(): readonly { readonly id: string; readonly slot: number }[] {
     return [...this.dead.values()];
   }

@@ -20,6 +20,8 @@ export interface DirectorTables {
   readonly memory: LinearMemory;
   /** The main thread's view of worker 0: reads counters, takes no packets. */
   readonly core: Core;
+  /** Which slot an id has. */
+  readonly slots: Slots;
   /** What slots stand for. */
   readonly names: Required<ExplainNames>;
   /** The image that serves. */
@@ -59,6 +61,7 @@ export async function createDirectorTables(options: PlanOptions): Promise<Direct
     plan,
     memory,
     core,
+    slots,
     names: {
       listener: (slot) => nameOf('listeners', slot),
       target: (slot) => nameOf('targets', slot),

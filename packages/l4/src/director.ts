@@ -2,7 +2,7 @@
 // steering, watchdog, explain and counters. Composition only: each part is a file of its own. The only owner of a logger here besides the cli.
 import { channel } from 'node:diagnostics_channel';
 import { networkInterfaces } from 'node:os';
-import { type PlanOptions } from '@openclb/core-wasm';
+import { type PlanOptions, SyncTable } from '@openclb/core-wasm';
 import { type DirectorImage, type ExplainAnswer, type ExplainQuery } from '@openclb/model';
 import { pino } from 'pino';
 import { readCounters } from './counters.ts';
@@ -19,6 +19,7 @@ import { type NextHops, type StaticNextHops, startNextHops } from './next-hop.ts
 import { ourAddresses, ourSources } from './ours.ts';
 import { type PortKindName } from './port/port.ts';
 import { type TargetProbe } from './probe.ts';
+import { type FlowSync, type SyncMode, startSync } from './sync.ts';
 import { watchPulse } from './watchdog.ts';
 import { type PortInfo, type SlottedProbe } from './worker-messages.ts';
 
@@ -35,6 +36,8 @@ export interface DirectorOptions {
   /** `auto` takes the first that works of xdp, packet and tun. */
   readonly port: 'auto' | PortKindName;
   readonly workers?: 1;
+  /** How flows are told to the other directors: to each (default), once for all by multicast, or not at all. */
+  readonly sync?: SyncMode;
   /** Most flows at one time; 1,048,576 by default. */
   readonly flows?: number;
   /** Other sizes of the memory plan. */
@@ -92,6 +95,7 @@ interface Parts {
   readonly health: Health;
   readonly nextHops: NextHops;
   readonly guard: KernelGuard | null;
+  readonly sync: FlowSync;
 }
 
 export async function startDirector(options: DirectorOptions): Promise<Director> {
@@ -105,6 +109,11 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
   let nextHops: NextHops | null = null;
   let guard: KernelGuard | null = null;
   let onHealth = (): void => {};
+  const sync = startSync({
+    mode: options.sync ?? 'unicast',
+    table: await SyncTable.open(tables.plan, tables.memory, tables.slots),
+    log,
+  });
   const path = startDataPath({
     role: 'director',
     plan: tables.plan,
@@ -113,7 +122,10 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     onPort: (port) => nextHops?.setPort(port),
     onPunted: (packets) => health?.take(packets.map((one) => one.packet)),
     onSent: (_index, frames) => frames.forEach((frame) => options.onFrame?.(frame)),
-    onDeath: () => WORKER_RESTARTED.publish({ node: options.id }),
+    onDeath: () => {
+      WORKER_RESTARTED.publish({ node: options.id });
+      sync.recover();
+    },
     onGiveUp: (error) => options.onGiveUp?.(error),
   });
   try {
@@ -138,12 +150,13 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       overlay: tables.setHealth,
       onChange: () => onHealth(),
     });
-    const parts = { options, log, tables, path, health, nextHops, guard };
+    const parts = { options, log, tables, path, health, nextHops, guard, sync };
     const { director, reportHealth } = await serve(parts, port);
     onHealth = reportHealth;
     reportHealth();
     return director;
   } catch (error) {
+    sync.close();
     nextHops?.close();
     await health?.close();
     await path.close();
@@ -154,7 +167,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
 
 /** Connects what is there with where images come from. */
 async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director; reportHealth: () => void }> {
-  const { options, log, tables, path, health, nextHops } = parts;
+  const { options, log, tables, path, health, nextHops, sync } = parts;
   const explainer = await createExplainer({ node: options.id, ...tables });
   const keeper = createImageKeeper({
     node: options.id,
@@ -204,6 +217,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
       await link?.close();
       await keeper.idle();
       await leave(parts);
+      sync.close();
       nextHops.close();
       await health.close();
       await path.close();
@@ -222,15 +236,28 @@ function slotted(tables: DirectorTables, probes: readonly TargetProbe[]): Slotte
 
 /** One image, from its tables to the last route; a throw before the tables have flipped refuses it. */
 async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
-  const { options, path, tables, guard, health } = parts;
+  const { options, path, tables, guard, health, sync } = parts;
+  const isFirst = tables.image === null;
   await tables.write(image);
+  await sync.configure(image);
   const ours = ourAddresses(image);
   // Ours wins: an address that is both is a VIP.
   path.steer(UPLINK, new Map([...ourSources(image, ownAddresses()), ...ours]));
   await guard?.set(ours);
   health.configure(image);
+  // Who has just come takes no new flows before it knows the old ones: routing would bring it both.
+  if (isFirst) await join(parts);
   await announce(parts);
   GENERATION_APPLIED.publish({ node: options.id, generation: formatGeneration(image.generation) });
+}
+
+/** Draining until the peers have sent what they have; the first image is not acknowledged before. */
+async function join({ path, sync, log }: Parts): Promise<void> {
+  path.setStatus(HeartbeatStatus.Draining);
+  const begun = performance.now();
+  await sync.joined();
+  log.info({ ms: Math.round(performance.now() - begun), ...sync.counters() }, 'flows of the other directors are known');
+  path.setStatus(HeartbeatStatus.Serving);
 }
 
 /** Without the zone that a link-local address is shown with. */
@@ -243,16 +270,18 @@ async function announce({ options, tables }: Parts): Promise<void> {
   if (tables.image !== null) await options.announcer?.announce(tables.image);
 }
 
-/** Lets routing take everything away while packets are still forwarded, so an orderly end costs nobody a packet. */
-async function leave({ options, path }: Parts): Promise<void> {
+/** Lets routing take everything away while packets are still forwarded, so an orderly end costs nobody a packet; first hands its flows over. */
+async function leave({ options, path, sync }: Parts): Promise<void> {
+  await sync.handOver();
   await options.announcer?.withdraw();
   path.setStatus(HeartbeatStatus.Leaving);
   const isWatched = (path.counters()['heartbeats'] ?? 0) > 0;
   if (isWatched || options.announcer !== undefined) await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
 }
 
-function countersOf({ tables, path }: Parts): Record<string, number> {
-  return { ...readCounters(tables.core, path), ...tables.traffic() };
+function countersOf({ tables, path, sync }: Parts): Record<string, number> {
+  const told = Object.entries(sync.counters()).map(([name, value]) => [`sync.${name}`, value]);
+  return { ...readCounters(tables.core, path), ...Object.fromEntries(told), ...tables.traffic() };
 }
 
 function connect(

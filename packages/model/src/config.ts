@@ -56,6 +56,8 @@ export const ConfigListener = Type.Object(
     translation: listener.translation,
     idleSeconds: listener.idleSeconds,
     onRemove: listener.onRemove,
+    syncAfter: listener.syncAfter,
+    onUnknown: listener.onUnknown,
     policy: listener.policy,
     tls: listener.tls,
     http2: listener.http2,

@@ -119,6 +119,10 @@ export const ListenerRow = Type.Object(
     idleSeconds: Type.Integer({ minimum: 1, maximum: 86_400 }),
     /** What happens to the flows of a removed target. */
     onRemove: Type.Enum(['run', 'reset', 'reschedule']),
+    /** Age from which the other directors hear of a flow (P9); 5 s when absent. */
+    syncAfterSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 60 })),
+    /** What a client gets whose connection no director knows (P8); a reset when absent. */
+    onUnknown: Type.Optional(Type.Enum(['reset', 'drop'])),
   },
   closed,
 );
@@ -130,6 +134,13 @@ export const EipRow = Type.Object(
   closed,
 );
 export type EipRow = Static<typeof EipRow>;
+
+/** Another director, for flow sync and peer packets (P9). */
+export const SyncPeer = Type.Object(
+  { node: Type.String(), ordinal: Type.Integer({ minimum: 0, maximum: 4095 }), underlay: AddressPair },
+  closed,
+);
+export type SyncPeer = Static<typeof SyncPeer>;
 
 export const DirectorImage = Type.Object(
   {
@@ -154,6 +165,10 @@ export const DirectorImage = Type.Object(
     eips: Type.Array(EipRow),
     /** Outer sources from which tunnels are accepted, beside `hosts` (P38): proxies. */
     trusted: Type.Array(Address),
+    /** The other directors and the secret that they share; absent: this one stands alone. */
+    sync: Type.Optional(
+      Type.Object({ secret: Type.String({ pattern: '^[0-9a-f]{64}$' }), peers: Type.Array(SyncPeer) }, closed),
+    ),
   },
   closed,
 );

@@ -10,6 +10,8 @@ export const LISTENER_DEFAULTS = {
   onRemove: 'run',
   tcpIdleSeconds: 900,
   udpIdleSeconds: 300,
+  syncAfter: 5,
+  onUnknown: 'reset',
 } as const;
 
 export const ListenerProtocol = Type.Enum(['TCP', 'UDP', 'HTTP', 'HTTPS', 'TCP_SSL'], {
@@ -41,6 +43,16 @@ const fields = {
     default: LISTENER_DEFAULTS.onRemove,
     description: 'What happens to the flows of a removed target',
   }),
+  syncAfter: Type.Integer({
+    minimum: 0,
+    maximum: 60,
+    default: LISTENER_DEFAULTS.syncAfter,
+    description: 'Age in seconds from which the other directors know a flow; 0: as soon as both sides have spoken',
+  }),
+  onUnknown: Type.Enum(['reset', 'drop'], {
+    default: LISTENER_DEFAULTS.onUnknown,
+    description: 'What a client gets whose connection no director knows',
+  }),
   certificates: Type.Array(CertificateId, {
     maxItems: LIMITS.certificatesPerListenerMax,
     uniqueItems: true,
@@ -58,6 +70,8 @@ const optional = {
   targetGroup: Type.Optional(fields.targetGroup),
   idleSeconds: Type.Optional(fields.idleSeconds),
   onRemove: Type.Optional(fields.onRemove),
+  syncAfter: Type.Optional(fields.syncAfter),
+  onUnknown: Type.Optional(fields.onUnknown),
   certificates: Type.Optional(fields.certificates),
   tls: Type.Optional(TlsPolicy),
   http2: Type.Optional(fields.http2),
@@ -91,6 +105,8 @@ export const Listener = Type.Object(
     targetGroup: Type.Optional(fields.targetGroup),
     idleSeconds: fields.idleSeconds,
     onRemove: fields.onRemove,
+    syncAfter: Type.Optional(fields.syncAfter),
+    onUnknown: Type.Optional(fields.onUnknown),
     certificates: fields.certificates,
     tls: Type.Optional(TlsPolicy),
     http2: Type.Optional(fields.http2),

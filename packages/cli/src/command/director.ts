@@ -20,6 +20,14 @@ export const director = defineCommand({
       schema: { type: 'integer', minimum: 1024, maximum: 16_777_216, description: 'most flows at one time' },
       value: 'N',
     },
+    sync: {
+      schema: {
+        type: 'string',
+        enum: ['unicast', 'multicast', 'off'],
+        description: 'how the other directors hear of flows: unicast (default), multicast, off',
+      },
+      value: 'HOW',
+    },
     ...nodeFlags,
     ...logFlag,
   },
@@ -41,6 +49,7 @@ export const director = defineCommand({
           workers: 1,
           onGiveUp: giveUp,
           ...(flags.flows === undefined ? {} : { flows: flags.flows }),
+          ...(flags.sync === undefined ? {} : { sync: flags.sync as 'unicast' | 'multicast' | 'off' }),
           log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
         }),
       ready: (role) => ({

@@ -8,8 +8,8 @@ import { stableId } from './stable-id.ts';
 import { hostOf, underlayOf, underlaysOf } from './targets.ts';
 import { unique } from './unique.ts';
 
-/** Everything but `self`, which is all that differs between directors. */
-export type DirectorBody = Omit<DirectorImage, 'self' | 'probe'>;
+/** Everything but what differs between directors: `self`, `probe` and who the others are. */
+export type DirectorBody = Omit<DirectorImage, 'self' | 'probe' | 'sync'> & { readonly sync: DirectorImage['sync'] };
 
 export function directorBody(assembly: Assembly, warnings: string[]): DirectorBody {
   const { placement, nodes, generation, options } = assembly;
@@ -50,11 +50,26 @@ export function directorBody(assembly: Assembly, warnings: string[]): DirectorBo
     hosts: unique(hosts),
     eips: eips.rows,
     trusted: proxies.flatMap(underlaysOf).sort(),
+    sync: syncOf(placement.state.clusterSecret, nodes),
   };
 }
 
 export function directorImage(body: DirectorBody, node: StoredNode): DirectorImage {
-  return { ...body, self: { id: node.id, ordinal: node.ordinal, underlay: node.underlay }, probe: node.probe };
+  const { sync, ...rest } = body;
+  const peers = sync?.peers.filter((peer) => peer.node !== node.id) ?? [];
+  return {
+    ...rest,
+    self: { id: node.id, ordinal: node.ordinal, underlay: node.underlay },
+    probe: node.probe,
+    ...(sync === undefined || peers.length === 0 ? {} : { sync: { ...sync, peers } }),
+  };
+}
+
+/** All directors; each image leaves its own out. */
+function syncOf(secret: string | null, nodes: readonly StoredNode[]): DirectorImage['sync'] {
+  if (secret === null) return undefined;
+  const directors = nodes.filter(({ role }) => role === 'director');
+  return { secret, peers: directors.map(({ id, ordinal, underlay }) => ({ node: id, ordinal, underlay })) };
 }
 
 export function tunnelsOf(nodes: readonly StoredNode[]): TunnelRow[] {

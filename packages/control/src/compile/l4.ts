@@ -39,6 +39,8 @@ export function layer4Rows(input: FragmentInput, listener: StoredListener, fragm
       directReturn: translation === 'none',
       idleSeconds: listener.idleSeconds,
       onRemove: listener.onRemove,
+      ...(listener.syncAfter === undefined ? {} : { syncAfterSeconds: listener.syncAfter }),
+      ...(listener.onUnknown === undefined ? {} : { onUnknown: listener.onUnknown }),
     };
     fragment.listeners.push(row);
   }

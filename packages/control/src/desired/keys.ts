@@ -24,6 +24,8 @@ export const KEY = {
   eipFor: (vpc: number, address: string) => `d/eipfor/${vpc}/${address}`,
   /** Which index a VPC has in every proxy's source block. */
   sourceIndex: (index: number) => `d/source/${index}`,
+  /** What the directors share: flow sync and peer packets are signed with keys made of it. */
+  clusterSecret: 'd/secret/cluster',
   fragment: (loadBalancer: string) => `f/${loadBalancer}`,
 } as const;
 

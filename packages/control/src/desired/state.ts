@@ -14,7 +14,7 @@ import {
 } from '@openclb/model';
 import { type Static, type TSchema, Type } from 'typebox';
 import { Compile } from 'typebox/compile';
-import { PREFIX, type StoredKind } from './keys.ts';
+import { KEY, PREFIX, type StoredKind } from './keys.ts';
 
 const closed = { additionalProperties: false } as const;
 const { revision: _vpc, ...vpc } = Vpc.properties;
@@ -74,13 +74,15 @@ const CHECKS = new Map(KINDS.map((kind) => [kind, Compile(SCHEMAS[kind])] as con
 export type DesiredState = { readonly revision: number } & {
   readonly [K in StoredKind]: ReadonlyMap<string, Stored[K]>;
 } & {
+  /** 64 hex digits; null in a store that no controller with flow sync has opened yet. */
+  readonly clusterSecret: string | null;
   /** Store key → why its value cannot be used. */
   readonly broken: ReadonlyMap<string, string>;
   /** Changes whenever an instance or a node changes: what was resolved with another one must be resolved again. */
   readonly placementToken: object;
 };
 
-export type MutableState = { revision: number; placementToken: object } & {
+export type MutableState = { revision: number; clusterSecret: string | null; placementToken: object } & {
   [K in StoredKind]: Map<string, Stored[K]>;
 } & {
   broken: Map<string, string>;
@@ -89,6 +91,7 @@ export type MutableState = { revision: number; placementToken: object } & {
 export function emptyState(): MutableState {
   return {
     revision: 0,
+    clusterSecret: null,
     vpc: new Map(),
     node: new Map(),
     instance: new Map(),
@@ -102,6 +105,8 @@ export function emptyState(): MutableState {
   };
 }
 
+const isSecret = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+
 /** Which kind of object a key holds; undefined for claims, locks and the like. */
 export function kindOf(key: string): StoredKind | undefined {
   return KINDS.find((kind) => key.startsWith(PREFIX[kind]));
@@ -109,6 +114,7 @@ export function kindOf(key: string): StoredKind | undefined {
 
 /** Takes one change into the state. `value` is the parsed JSON, undefined for a deleted key. */
 export function putIntoState(state: MutableState, key: string, value: unknown): void {
+  if (key === KEY.clusterSecret) state.clusterSecret = isSecret(value) ? value : null;
   const kind = kindOf(key);
   if (kind === undefined) return;
   state.broken.delete(key);

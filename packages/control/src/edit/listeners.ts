@@ -55,6 +55,8 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     targetGroup: input.targetGroup,
     idleSeconds: input.idleSeconds ?? idle,
     onRemove: input.onRemove ?? LISTENER_DEFAULTS.onRemove,
+    syncAfter: input.syncAfter,
+    onUnknown: input.onUnknown,
     certificates: input.certificates ?? [],
     tls: input.tls,
     http2: input.http2,
@@ -81,6 +83,11 @@ function checkCombination(input: ListenerInput): void {
   }
   if (translation === 'fullnat')
     reject('/translation', 'fullnat needs local addresses, which this version does not allocate');
+  if (isHttp && (input.syncAfter !== undefined || input.onUnknown !== undefined))
+    reject(
+      input.syncAfter === undefined ? '/onUnknown' : '/syncAfter',
+      `is for TCP and UDP listeners: flows of ${protocol} are found again by hash`,
+    );
   const isTls = protocol === 'HTTPS' || protocol === 'TCP_SSL';
   if (!isTls && certificates.length > 0) reject('/certificates', 'is for HTTPS and TCP_SSL listeners');
   if (isTls && certificates.length === 0) reject('/certificates', `an ${protocol} listener needs a certificate`);

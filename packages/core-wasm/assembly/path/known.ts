@@ -25,7 +25,8 @@ import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp';
 import { ipBytes, l3At, l4At } from './frame';
 import { isOpen, wayTo, writeHeaders } from './way';
 
-const PLAIN_ENTRY: u32 = FlowFlag.PickedUp | FlowFlag.PortRewritten | FlowFlag.Rescheduled | FlowFlag.OneWay;
+const PLAIN_ENTRY: u32 =
+  FlowFlag.PickedUp | FlowFlag.PortRewritten | FlowFlag.Rescheduled | FlowFlag.OneWay | FlowFlag.Promoted;
 const TTL: usize = 8;
 const IP_CHECKSUM: usize = 10;
 const DESTINATION: usize = 16;

@@ -23,6 +23,7 @@ import { endFlow, hashForward, linkFlow, lookupForward, lookupReverse, returnFlo
 import { flowAt } from '../table/flow-index';
 import { hasHandshake, isClosing, seenInbound, seenOutbound } from '../table/flow-state';
 import { listenerAt, targetAt } from '../table/rows';
+import { findStandbyForward, findStandbyReverse, takeOver } from '../table/standby';
 import { drop } from '../verdict';
 import { PROTOCOL_TCP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
@@ -41,6 +42,7 @@ export function trackInbound(packet: PacketRecord): bool {
   const listener = listenerAt(packet.listenerSlot);
   packet.targetSlot = NONE;
   packet.flowSlot = lookupForward(packet.flowHash, packet.listenerSlot, packet.source, packet.sourcePort);
+  if (packet.flowSlot == NONE) packet.flowSlot = recallInbound(packet);
   if (packet.flowSlot == NONE) return missInbound(packet, listener);
   const entry = flowAt(packet.flowSlot);
   if (isOver(packet, entry)) return packet.verdict == 0 && missInbound(packet, listener);
@@ -83,6 +85,26 @@ function rememberEnd(packet: PacketRecord, entry: FlowEntry): void {
   if (timestamp != 0) entry.endTimestamp = timestamp;
 }
 
+/** A flow that another director had (P9). A SYN opens a connection of its own, whatever was there. */
+function recallInbound(packet: PacketRecord): u32 {
+  const isOpening = hasHandshake(packet.protocol) && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN;
+  if (isOpening) return NONE;
+  const row = findStandbyForward(packet.listenerSlot, packet.source, packet.sourcePort);
+  return row == NONE ? NONE : takeOver(row);
+}
+
+function recallOutbound(packet: PacketRecord): u32 {
+  const row = findStandbyReverse(
+    packet.net,
+    packet.source,
+    packet.sourcePort,
+    packet.protocol,
+    packet.destination,
+    packet.destinationPort,
+  );
+  return row == NONE ? NONE : takeOver(row);
+}
+
 /** A SYN or a datagram opens a flow. Other TCP is picked up where every director computes the same target. */
 function missInbound(packet: PacketRecord, listener: ListenerRow): bool {
   trace(packet, Step.Track, NONE, 0, 0, packet.flowHash);
@@ -105,6 +127,7 @@ export function trackOutbound(packet: PacketRecord): bool {
     packet.destination,
     packet.destinationPort,
   );
+  if (packet.flowSlot == NONE) packet.flowSlot = recallOutbound(packet);
   if (packet.flowSlot == NONE && !rebuild(packet)) return drop(packet, Reason.NoFlow);
   const entry = flowAt(packet.flowSlot);
   packet.listenerSlot = entry.listener;

@@ -1,6 +1,6 @@
 // Hashes of flow keys: SipHash-1-3 (Aumasson, Bernstein) with a secret key for the flow table, so nobody can aim at a bucket;
 // with a fixed key for Maglev, because all directors must choose alike.
-import { state } from '../memory';
+import { standby, state } from '../memory';
 
 const V0: u64 = 0x736f6d6570736575;
 const V1: u64 = 0x646f72616e646f6d;
@@ -15,6 +15,11 @@ const SCHEDULE_KEY_1: u64 = 0x6d61676c65763132;
 /** Keyed hash of an address and two words of the caller's. IPv4 takes one round less. */
 export function hashFlow(address: usize, port: u32, context: u32): u32 {
   return sip(state.sipKey0, state.sipKey1, address, (<u64>context << 32) | port);
+}
+
+/** Keyed hash for the standby table, which has a key of its own: every worker reads it. */
+export function hashStandby(address: usize, port: u32, context: u64): u32 {
+  return sip(standby.key0 ^ context, standby.key1, address, port);
 }
 
 /** Hash by which all directors choose the same target; `sourceOnly` leaves the ports out. */
