@@ -19,8 +19,8 @@ const STREAM_PORT = 9000;
 const MAGLEV_PORT = 9001;
 const OLD_MS = 5_600;
 /** Eight heartbeats of the announcer, the retransmission that falls after them, and room for a busy machine. */
-const RECOVER_MS = 4_000;
-const LIVELY_MS = 1_500;
+const RECOVER_MS = 3_500;
+const LIVELY_MS = 1_200;
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 interface Streams {
@@ -109,8 +109,6 @@ await inNamespaces(import.meta.filename, () => {
     const { lost, of, share } = await drill('streams-on', 'ld1');
     console.log(`with sync: old ${share('old')} lost, young on wrr ${share('young')}, Maglev ${share('young maglev')}`);
     const seen = await counters('ld2');
-    console.log(JSON.stringify(lost('old').map(({ kind, error, silentMs, localPort }) => [kind, error, Math.round(silentMs), localPort])));
-    console.log(JSON.stringify(Object.fromEntries(Object.entries(seen).filter(([name]) => /sync\.|Promoted|asks|MidFlow|NoFlow/.test(name)))));
     expect(of('old')).toBe(50);
     expect(lost('old')).toEqual([]);
     expect(lost('old maglev')).toEqual([]);

@@ -2,8 +2,19 @@
 // worker's flow table for flows that the peers must hear of, and takes in what the peers say. Only the fields `epoch`, `ordinal`, `sync` and
 // `syncedMs` of a flow are written here, and the state of one that has ended elsewhere; everything else of it is the worker's.
 import {
-  ControlBlock, FlowEntry, FlowFlag, FlowState, FlowSync, NONE, ONE_WAY_PROVEN, STANDBY_ROW_BYTES, SYNC_AFTER_MS, SYNC_CLAIM_MS,
-  SYNC_REFRESH_MS, SYNC_ROWS, StandbyRow,
+  ControlBlock,
+  FlowEntry,
+  FlowFlag,
+  FlowState,
+  FlowSync,
+  NONE,
+  ONE_WAY_PROVEN,
+  STANDBY_ROW_BYTES,
+  SYNC_AFTER_MS,
+  SYNC_CLAIM_MS,
+  SYNC_REFRESH_MS,
+  SYNC_ROWS,
+  StandbyRow,
 } from '../layout.gen';
 import { bank, control, flowsMax, nowMs, setBank, setNow, standby, state } from '../memory';
 import { hashForward, lookupForward } from '../table/flow';
@@ -141,7 +152,13 @@ function recordAt(index: u32): StandbyRow {
 /** Both sides have spoken, or what stands for it: nobody makes the peers keep half-open flows. */
 function isProven(entry: FlowEntry): bool {
   const value: u32 = entry.state;
-  if (value == FlowState.Free || value == FlowState.SynSeen || value == FlowState.SynAckSeen || value == FlowState.Datagram) return false;
+  if (
+    value == FlowState.Free ||
+    value == FlowState.SynSeen ||
+    value == FlowState.SynAckSeen ||
+    value == FlowState.Datagram
+  )
+    return false;
   return (entry.flags & <u16>FlowFlag.OneWay) == 0 || entry.packetsIn >= ONE_WAY_PROVEN;
 }
 
@@ -154,12 +171,15 @@ function isDue(entry: FlowEntry, haste: u32): bool {
   const listener = listenerAt(entry.listener);
   if (entry.sync == <u8>FlowSync.Fresh) {
     const after: u32 = needsPeers(listener, entry.flags) ? 0 : listener.syncAfterMs;
-    return haste == HASTE_ALL || nowMs - entry.createdMs >= (haste == HASTE_NONE ? max<u32>(after, SYNC_AFTER_MS) : after);
+    return (
+      haste == HASTE_ALL || nowMs - entry.createdMs >= (haste == HASTE_NONE ? max<u32>(after, SYNC_AFTER_MS) : after)
+    );
   }
   if (entry.sync != <u8>FlowSync.Sent) return false;
   const interval = entry.ordinal == bank.ordinal ? min(SYNC_REFRESH_MS, listener.idleMs / 3) : SYNC_CLAIM_MS;
   if (nowMs - entry.syncedMs < interval) return false;
-  const last = <i32>(entry.inboundMs - entry.outboundMs) > 0 || entry.outboundMs == 0 ? entry.inboundMs : entry.outboundMs;
+  const last =
+    <i32>(entry.inboundMs - entry.outboundMs) > 0 || entry.outboundMs == 0 ? entry.inboundMs : entry.outboundMs;
   return <i32>(last - entry.syncedMs) > 0;
 }
 
