@@ -44,6 +44,8 @@ const PAGES_PER_TURN = 8;
 /** Flows that a joining director hears of: by the time the copy is complete the younger ones are told in their turn. */
 const COPY_AGE_MS = 1_000;
 const COPY_EVERY_MS = 5_000;
+/** A copy that has just been sent is not sent again. */
+const COPY_PAUSE_MS = 1_000;
 const KEEPALIVE_MS = 300;
 const GAP_PATIENCE_MS = 300;
 const ASK_EVERY_MS = 150;
@@ -52,231 +54,244 @@ const SILENT_MS = 600;
 const HAND_OVER_MS_MAX = 2_000;
 const JOIN_MS_MAX = 5_000;
 
+/** Starts to look through the flow tables; nothing is told before an image names peers. */
 export function startSync(options: SyncOptions): FlowSync {
-  const { table, log, mode } = options;
-  const startedMs = Date.now();
-  const counters: Record<string, number> = {};
-  const count = (name: string, by = 1): void => void (counters[name] = (counters[name] ?? 0) + by);
-  let peers = new Map<number, PeerState>();
-  let socket: SyncSocket | null = null;
-  let key: Buffer | null = null;
-  let ordinal = 0;
-  let toAllSequence = 0;
-  let queue: SyncRecord[] = [];
-  let queuedSinceMs = 0;
-  let isLeaving = false;
+  return new Syncer(options);
+}
+
+class Syncer implements FlowSync {
+  private readonly options: SyncOptions;
+  private readonly startedMs = Date.now();
+  private readonly told: Record<string, number> = {};
+  private readonly cursors: number[];
+  private readonly timer: NodeJS.Timeout;
+  private peers = new Map<number, PeerState>();
+  private socket: SyncSocket | null = null;
+  private key: Buffer | null = null;
+  private ordinal = 0;
+  private toAllSequence = 0;
+  private queue: SyncRecord[] = [];
+  private queuedSinceMs = 0;
+  private isLeaving = false;
   /** Times that a worker's table was looked through to its end. */
-  let passes = 0;
-  let configuredMs = 0;
-  const cursors = Array.from({ length: table.workers }, () => 0);
+  private passes = 0;
+  private configuredMs = 0;
 
-  function send(kind: SyncKind, peer: PeerState | null, records: readonly SyncRecord[]): void {
-    if (key === null || socket === null) return;
-    const sequence = peer === null ? ++toAllSequence : ++peer.sequence;
-    const receiver = peer?.ordinal ?? EVERYONE;
-    const bytes = encodeSync(key, {
-      kind,
-      sender: ordinal,
-      receiver,
-      epoch: startedMs,
-      sequence,
-      sentMs: Date.now(),
-      records,
-    });
-    if (peer === null) socket.sendToAll(bytes);
-    else {
-      peer.sentMs = clock();
-      socket.send(bytes, peer.address);
+  constructor(options: SyncOptions) {
+    this.options = options;
+    this.cursors = Array.from({ length: options.table.workers }, () => 0);
+    this.timer = setInterval(() => this.turn(), TURN_MS);
+  }
+
+  async configure(image: DirectorImage): Promise<void> {
+    const { table, mode } = this.options;
+    table.learnSlots();
+    refreshSlots(table);
+    if (mode === 'off') return;
+    this.ordinal = image.self.ordinal;
+    this.key = image.sync === undefined ? null : syncKey(image.sync.secret);
+    this.peers = updatePeers(this.peers, image.sync?.peers ?? [], image.self.underlay);
+    const own = ownAddress(image.self.underlay, this.peers.values());
+    if (own === undefined) return;
+    if (this.configuredMs === 0) this.configuredMs = clock() || 1;
+    if (this.socket?.address !== own) await this.open(own);
+  }
+
+  async joined(): Promise<void> {
+    const begun = performance.now();
+    for (let waited = 0; this.socket !== null && waited < JOIN_MS_MAX; waited = performance.now() - begun) {
+      const open = [...this.peers.values()].filter(({ isAwaited }) => isAwaited);
+      const isHeard = open.some(({ heardMs }) => heardMs !== 0);
+      if (open.length === 0 || (!isHeard && waited > SILENT_MS)) return;
+      await new Promise((resolve) => setTimeout(resolve, TURN_MS));
     }
-    count('datagramsSent');
-    count('recordsSent', records.length);
-    count('bytesSent', bytes.length);
   }
 
-  /** One batch to everybody who should have it. */
-  function spread(records: readonly SyncRecord[]): void {
-    if (mode === 'multicast') {
-      send(SyncKind.Records, null, records);
-      for (const peer of peers.values()) peer.sentMs = clock();
-    } else for (const peer of peers.values()) send(SyncKind.Records, peer, records);
+  recover(): void {
+    for (const peer of this.peers.values()) Object.assign(peer, { isAwaited: true, askedMs: 0 });
+    this.cursors.fill(0);
   }
 
-  function flush(nowMs: number): void {
-    if (queue.length === 0) return;
-    const head = batches(queue.splice(0, RECORDS_PER_TURN));
-    const isDue = isLeaving || queue.length > 0 || (nowMs - queuedSinceMs) >>> 0 >= BATCH_MS;
-    const last = isDue ? undefined : head.pop();
-    for (const batch of head) spread(batch);
-    if (last !== undefined) queue.unshift(...last);
-    else queuedSinceMs = nowMs;
+  async handOver(): Promise<void> {
+    if (this.peers.size === 0 || this.socket === null) return;
+    this.isLeaving = true;
+    this.cursors.fill(0);
+    const complete = this.passes + this.cursors.length;
+    const isDone = (): boolean => this.queue.length === 0 && this.passes >= complete;
+    const end = performance.now() + HAND_OVER_MS_MAX;
+    while (!isDone() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, TURN_MS));
+    this.count('handedOver');
   }
 
-  function sweep(nowMs: number): void {
-    if (queue.length > BUSY_RECORDS * 4) return count('sweepsSkipped');
-    const haste = isLeaving ? 'all' : queue.length > BUSY_RECORDS ? 'none' : 'usual';
-    for (const worker of cursors.keys()) {
+  counters(): Record<string, number> {
+    const nowMs = clock();
+    const peersAlive = [...this.peers.values()].filter((peer) => isAlive(peer, nowMs)).length;
+    const { length: queued } = this.queue;
+    return { ...this.options.table.counters(), ...this.told, queued, peers: this.peers.size, peersAlive };
+  }
+
+  close(): void {
+    clearInterval(this.timer);
+    this.socket?.close();
+    this.socket = null;
+  }
+
+  private async open(address: string): Promise<void> {
+    const { mode, log } = this.options;
+    this.socket?.close();
+    this.socket = null;
+    try {
+      const onDatagram = (bytes: Uint8Array, from: string): void => this.receive(bytes, from);
+      this.socket = await openSyncSocket({ address, isMulticast: mode === 'multicast', onDatagram });
+      log.info({ address, peers: this.peers.size, mode }, 'flow sync is on');
+    } catch (error) {
+      log.error({ address, reason: String(error) }, 'flow sync is off: its socket could not be opened');
+    }
+  }
+
+  private turn(): void {
+    const nowMs = clock();
+    if (this.peers.size === 0 || this.socket === null || !this.options.table.begin(nowMs)) return;
+    this.sweep(nowMs);
+    this.flush(nowMs);
+    for (const peer of this.peers.values()) {
+      this.copyTo(peer, nowMs);
+      this.look(peer, nowMs);
+    }
+    this.options.table.expire(EXPIRE_ROWS);
+  }
+
+  private sweep(nowMs: number): void {
+    const { table } = this.options;
+    if (this.queue.length > BUSY_RECORDS * 4) return this.count('sweepsSkipped');
+    const haste = this.isLeaving ? 'all' : this.queue.length > BUSY_RECORDS ? 'none' : 'usual';
+    for (const worker of this.cursors.keys()) {
       for (let pages = 0, left = SWEEP_ENTRIES; pages < PAGES_PER_TURN && left > 0; pages++) {
-        const from = cursors[worker]!;
-        const page = table.sweep(worker, from, left, haste);
-        if (page.records.length > 0 && queue.length === 0) queuedSinceMs = nowMs;
-        queue.push(...page.records);
-        cursors[worker] = Math.max(0, page.next);
-        left -= page.next - from;
-        if (page.next >= 0) continue;
-        passes++;
+        const from = this.cursors[worker]!;
+        const { records, next } = table.sweep(worker, from, left, haste);
+        if (records.length > 0 && this.queue.length === 0) this.queuedSinceMs = nowMs;
+        this.queue.push(...records);
+        this.cursors[worker] = Math.max(0, next);
+        left -= next - from;
+        if (next >= 0) continue;
+        this.passes++;
         break;
       }
     }
   }
 
-  /** The next piece of each copy that is on its way. */
-  function copyOut(nowMs: number): void {
-    for (const peer of peers.values()) {
-      if (peer.copy === null) continue;
-      const { worker, from } = peer.copy;
-      const isStandby = worker >= table.workers;
-      const page = isStandby
-        ? table.copyStandby(from, SWEEP_ENTRIES)
-        : table.copyFlows(worker, from, SWEEP_ENTRIES, COPY_AGE_MS);
-      // What another living director owns it sends itself.
-      const records = page.records.filter((record) => !isStandby || isOrphan(record, peer, nowMs));
-      for (const batch of batches(records)) send(SyncKind.Records, peer, batch);
-      if (page.next >= 0) peer.copy.from = page.next;
-      else if (!isStandby) peer.copy = { worker: worker + 1, from: 0 };
-      else {
-        peer.copy = null;
-        peer.copyEndedMs = nowMs;
-        send(SyncKind.CopyDone, peer, []);
-        count('copiesSent');
-      }
+  private flush(nowMs: number): void {
+    if (this.queue.length === 0) return;
+    const head = batches(this.queue.splice(0, RECORDS_PER_TURN));
+    const isDue = this.isLeaving || this.queue.length > 0 || (nowMs - this.queuedSinceMs) >>> 0 >= BATCH_MS;
+    const last = isDue ? undefined : head.pop();
+    for (const batch of head) this.spread(batch);
+    if (last !== undefined) this.queue.unshift(...last);
+    else this.queuedSinceMs = nowMs;
+  }
+
+  /** One batch to everybody. */
+  private spread(records: readonly SyncRecord[]): void {
+    if (this.options.mode === 'multicast') this.send(SyncKind.Records, null, records);
+    else for (const peer of this.peers.values()) this.send(SyncKind.Records, peer, records);
+  }
+
+  private send(kind: SyncKind, peer: PeerState | null, records: readonly SyncRecord[]): void {
+    const { key, socket, ordinal: sender, startedMs: epoch } = this;
+    if (key === null || socket === null) return;
+    const sequence = peer === null ? ++this.toAllSequence : ++peer.sequence;
+    const receiver = peer?.ordinal ?? EVERYONE;
+    const bytes = encodeSync(key, { kind, sender, receiver, epoch, sequence, sentMs: Date.now(), records });
+    if (peer === null) socket.sendToAll(bytes);
+    else {
+      peer.sentMs = clock();
+      socket.send(bytes, peer.address);
+    }
+    this.count('datagramsSent');
+    this.count('recordsSent', records.length);
+    this.count('bytesSent', bytes.length);
+  }
+
+  /** The next piece of the copy that a peer is being sent. */
+  private copyTo(peer: PeerState, nowMs: number): void {
+    if (peer.copy === null) return;
+    const { table } = this.options;
+    const { worker, from } = peer.copy;
+    const isStandby = worker >= table.workers;
+    const { records, next } = isStandby
+      ? table.copyStandby(from, SWEEP_ENTRIES)
+      : table.copyFlows(worker, from, SWEEP_ENTRIES, COPY_AGE_MS);
+    // What another living director owns it sends itself.
+    const wanted = records.filter((record) => !isStandby || this.isOrphan(record, peer, nowMs));
+    for (const batch of batches(wanted)) this.send(SyncKind.Records, peer, batch);
+    if (next >= 0) peer.copy.from = next;
+    else if (!isStandby) peer.copy = { worker: worker + 1, from: 0 };
+    else {
+      peer.copy = null;
+      peer.copyEndedMs = nowMs;
+      this.send(SyncKind.CopyDone, peer, []);
+      this.count('copiesSent');
     }
   }
 
-  function isOrphan(record: SyncRecord, asker: PeerState, nowMs: number): boolean {
+  private isOrphan(record: SyncRecord, asker: PeerState, nowMs: number): boolean {
     if (record.ordinal === asker.ordinal) return true;
-    const owner = peers.get(record.ordinal);
+    const owner = this.peers.get(record.ordinal);
     return owner === undefined || !isAlive(owner, nowMs);
   }
 
-  const isAlive = (peer: PeerState, nowMs: number): boolean =>
-    peer.heardMs !== 0 && (nowMs - peer.heardMs) >>> 0 < PEER_ALIVE_MS;
-
-  function ask(peer: PeerState, nowMs: number): void {
-    peer.isAwaited = true;
-    if ((nowMs - peer.askedMs) >>> 0 < ASK_EVERY_MS) return;
-    peer.askedMs = nowMs;
-    send(SyncKind.AskCopy, peer, []);
-  }
-
-  function look(peer: PeerState, nowMs: number): void {
+  /** Asks a peer for what we have missed, and lets it know that we live. */
+  private look(peer: PeerState, nowMs: number): void {
     const gaps = [peer.toAll, peer.toUs].filter((window) => window.takeGap(Date.now(), GAP_PATIENCE_MS));
     if (gaps.length > 0) {
-      count('gaps', gaps.length);
+      this.count('gaps', gaps.length);
       peer.isAwaited = true;
-      peer.askedMs = 0;
     }
-    // Who does not live cannot answer; it is asked when it is heard again.
-    const sinceAsked = (nowMs - peer.askedMs) >>> 0;
-    const isNew = (nowMs - configuredMs) >>> 0 < JOIN_MS_MAX;
-    if (peer.isAwaited && (isNew || (isAlive(peer, nowMs) && sinceAsked > COPY_EVERY_MS))) ask(peer, nowMs);
-    if ((nowMs - peer.sentMs) >>> 0 >= KEEPALIVE_MS) send(SyncKind.Records, peer, []);
+    // While we join it is asked again and again; later no more often than it would answer, and only if it lives.
+    const isJoining = (nowMs - this.configuredMs) >>> 0 < JOIN_MS_MAX;
+    const everyMs = isJoining ? ASK_EVERY_MS : COPY_EVERY_MS;
+    const isTime = (nowMs - peer.askedMs) >>> 0 >= everyMs && (isJoining || isAlive(peer, nowMs));
+    if (peer.isAwaited && isTime) {
+      peer.askedMs = nowMs;
+      this.send(SyncKind.AskCopy, peer, []);
+    }
+    if ((nowMs - peer.sentMs) >>> 0 >= KEEPALIVE_MS) this.send(SyncKind.Records, peer, []);
   }
 
-  function turn(): void {
+  private receive(bytes: Uint8Array, from: string): void {
     const nowMs = clock();
-    if (peers.size === 0 || socket === null || !table.begin(nowMs)) return;
-    sweep(nowMs);
-    flush(nowMs);
-    copyOut(nowMs);
-    for (const peer of peers.values()) look(peer, nowMs);
-    table.expire(EXPIRE_ROWS);
-  }
-
-  function receive(bytes: Uint8Array, from: string): void {
-    const nowMs = clock();
-    if (key === null || !table.begin(nowMs)) return;
+    const { key, options, ordinal } = this;
+    if (key === null || !options.table.begin(nowMs)) return;
     const message = decodeSync(key, bytes);
-    if (typeof message === 'string') return count(`refused.${message}`);
-    const peer = peers.get(message.sender);
-    if (peer === undefined || peer.address !== from) return count('refused.stranger');
-    if (message.receiver !== EVERYONE && message.receiver !== ordinal) return count('refused.receiver');
+    if (typeof message === 'string') return this.count(`refused.${message}`);
+    const peer = this.peers.get(message.sender);
+    if (peer === undefined || peer.address !== from) return this.count('refused.stranger');
+    if (message.receiver !== EVERYONE && message.receiver !== ordinal) return this.count('refused.receiver');
     const window = message.receiver === EVERYONE ? peer.toAll : peer.toUs;
     const refusal = window.accept(message.epoch, message.sequence, message.sentMs, Date.now());
-    if (refusal !== null) return count(`refused.${refusal}`);
+    if (refusal !== null) return this.count(`refused.${refusal}`);
     peer.heardMs = nowMs || 1;
-    count('datagramsReceived');
-    if (message.kind === SyncKind.CopyDone) {
-      peer.isAwaited = false;
-      count('copiesReceived');
-    } else if (message.kind === SyncKind.AskCopy) startCopy(peer, nowMs);
-    for (const record of message.records) table.take(record);
-    count('recordsReceived', message.records.length);
+    this.count('datagramsReceived');
+    this.count('recordsReceived', message.records.length);
+    for (const record of message.records) options.table.take(record);
+    if (message.kind === SyncKind.AskCopy) this.startCopy(peer, nowMs);
+    if (message.kind !== SyncKind.CopyDone) return;
+    peer.isAwaited = false;
+    this.count('copiesReceived');
   }
 
-  function startCopy(peer: PeerState, nowMs: number): void {
-    const isRecent = peer.copyEndedMs !== 0 && (nowMs - peer.copyEndedMs) >>> 0 < COPY_EVERY_MS / 5;
-    if (peer.copy !== null || isRecent) return;
-    peer.copy = { worker: 0, from: 0 };
+  private startCopy(peer: PeerState, nowMs: number): void {
+    const isRecent = peer.copyEndedMs !== 0 && (nowMs - peer.copyEndedMs) >>> 0 < COPY_PAUSE_MS;
+    if (peer.copy === null && !isRecent) peer.copy = { worker: 0, from: 0 };
   }
 
-  const timer = setInterval(turn, TURN_MS);
-  return {
-    async configure(image) {
-      table.learnSlots();
-      refreshSlots(table);
-      if (mode === 'off' || image.sync === undefined) return;
-      ordinal = image.self.ordinal;
-      key = syncKey(image.sync.secret);
-      peers = updatePeers(peers, image.sync.peers, image.self.underlay);
-      const own = ownAddress(image.self.underlay, peers.values());
-      if (own === undefined) return;
-      if (configuredMs === 0) configuredMs = clock() || 1;
-      if (socket?.address === own) return;
-      socket?.close();
-      socket = null;
-      try {
-        socket = await openSyncSocket({ address: own, isMulticast: mode === 'multicast', onDatagram: receive });
-        log.info({ address: own, peers: peers.size, mode }, 'flow sync is on');
-      } catch (error) {
-        log.error({ address: own, reason: String(error) }, 'flow sync is off: its socket could not be opened');
-      }
-    },
-    async joined() {
-      const begun = performance.now();
-      while (peers.size > 0 && socket !== null) {
-        const waited = performance.now() - begun;
-        const open = [...peers.values()].filter(({ isAwaited }) => isAwaited);
-        const isHeard = open.some(({ heardMs }) => heardMs !== 0);
-        if (open.length === 0 || waited > JOIN_MS_MAX || (!isHeard && waited > SILENT_MS)) return;
-        await new Promise((resolve) => setTimeout(resolve, TURN_MS));
-      }
-    },
-    recover() {
-      for (const peer of peers.values()) Object.assign(peer, { isAwaited: true, askedMs: 0 });
-      cursors.fill(0);
-    },
-    async handOver() {
-      if (peers.size === 0 || socket === null) return;
-      isLeaving = true;
-      cursors.fill(0);
-      const end = performance.now() + HAND_OVER_MS_MAX;
-      const complete = passes + cursors.length;
-      while (performance.now() < end && (queue.length > 0 || passes < complete))
-        await new Promise((resolve) => setTimeout(resolve, TURN_MS));
-      count('handedOver');
-    },
-    counters: () => ({
-      ...table.counters(),
-      ...counters,
-      queued: queue.length,
-      peers: peers.size,
-      peersAlive: [...peers.values()].filter((peer) => isAlive(peer, clock())).length,
-    }),
-    close() {
-      clearInterval(timer);
-      socket?.close();
-    },
-  };
+  private count(name: string, by = 1): void {
+    this.told[name] = (this.told[name] ?? 0) + by;
+  }
+}
+
+function isAlive({ heardMs }: PeerState, nowMs: number): boolean {
+  return heardMs !== 0 && (nowMs - heardMs) >>> 0 < PEER_ALIVE_MS;
 }
 
 /** Ids may mean other slots now, or something at last: every row is put in again. */
