@@ -97,3 +97,31 @@ test('rules of one place are told apart by their conditions and reach the image;
   expect(policies).toContainEqual(['/a', false, { redirect: { code: 301, to: 'http://b.test:8080$request_uri' } }]);
   expect(policies).toContainEqual(['/b', false, { redirect: { to: 'http://b.test:8080/new' } }]);
 });
+
+test('how targets are spoken to, mirrored groups and the resilience of a group reach the image', async () => {
+  const resilience = {
+    outlier: { failures: 5, ejectedPercentMax: 30 },
+    slowStartSeconds: 20,
+    circuit: { requestsMax: 9 },
+  };
+  const group = { id: 'lbtg-m', name: 'group-m', resilience };
+  expect((await controller.call('POST', '/target-groups', group)).body.resilience).toEqual(resilience);
+  const policy = {
+    forward: { type: 'grpc' },
+    retry: { statuses: [503] },
+    timeouts: { readMs: 5000 },
+    mirror: { targetGroup: 'lbtg-m', percent: 10 },
+  } as const;
+  const made = await addRule(policy as unknown as RulePolicy, { targetGroup: 'lbtg-a', path: '/grpc' });
+  expect(made.status).toBe(201);
+  const image = proxyImage();
+  const copies = image.groups.find(({ name }) => name === 'lbtg-m')!;
+  expect(copies.resilience).toEqual(resilience);
+  const rule = image.listeners.flatMap(({ rules }) => rules).find(({ path }) => path === '/grpc')!;
+  expect(rule.policy).toEqual({ ...policy, mirror: { targetGroup: copies.id, percent: 10 } });
+  // What mirrors name cannot be taken away under them.
+  expect((await controller.call('DELETE', '/target-groups/lbtg-m')).status).toBe(409);
+  const sticky = { stickiness: { type: 'insert' } } as const;
+  const refused = await addRule(sticky, { targetGroup: 'lbtg-a', path: '/s', scheduler: 'least-connections' });
+  expect(refused.body.field).toBe('/policy/stickiness');
+});

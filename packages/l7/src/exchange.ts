@@ -2,12 +2,12 @@
 // `begin` starts it, events of both sockets move it on, `giveUp` ends it from anywhere. accept and identify come before, once
 // a connection (`listener.ts`).
 import { Framing } from './codec/body.ts';
-import { Bad, Field, type Head, INCOMPLETE } from './codec/h1.ts';
+import { Bad, type Head, INCOMPLETE } from './codec/h1.ts';
 import { answerFields, filterRequest, filterResponse, viewRequest, viewResponse } from './filter.ts';
-import { admit, failureOf } from './phase/admit.ts';
+import { admit, failureOf, placed } from './phase/admit.ts';
 import { fail, type FailureCode } from './phase/fail.ts';
 import { log } from './phase/log.ts';
-import { frame, receive } from './phase/receive.ts';
+import { frame, noteKeepAlive, receive } from './phase/receive.ts';
 import { decideClosing, respond, respondBody, respondEnd, respondOwn, respondWith } from './phase/respond.ts';
 import { rewriteFiltered, rewriteFilteredResponse, rewriteRequest } from './phase/rewrite.ts';
 import { route } from './phase/route.ts';
@@ -23,7 +23,7 @@ import type { Exchange } from './state.ts';
 import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
 import { IDEMPOTENT } from './upstream/compile.ts';
 import { mirror } from './upstream/mirror.ts';
-import { isWhole, mayRetry, noteFirstByte, prepare, substitute, unconnected } from './upstream/steps.ts';
+import { isWhole, mayRetry, noteFirstByte, noteLatency, prepare, substitute, unconnected } from './upstream/steps.ts';
 import type { UpstreamConnection, UpstreamEvents } from './upstream.ts';
 
 /**
@@ -99,14 +99,6 @@ function noteConnectionFields(exchange: Exchange, head: Head): void {
   exchange.readsTrailers = head.teAt >= 0 && /(?:^|,)\s*trailers\s*(?:,|$)/i.test(head.value(head.teAt));
 }
 
-/** A client that shares one TLS connection between hosts must not reach one that asks for another certificate (RFC 9110 15.5.20). */
-function placed(exchange: Exchange, head: Head): FailureCode | null {
-  const { secure } = exchange.downstream;
-  if (secure === null || secure.serverName === '') return null;
-  const host = exchange.host !== '' || head.hostAt < 0 ? exchange.host : head.value(head.hostAt);
-  return host !== '' && secure.isMisdirected(host) ? 'misdirected' : null;
-}
-
 async function beginFiltered(exchange: Exchange): Promise<void> {
   const { serial } = exchange;
   const { host } = exchange.filtered!;
@@ -150,6 +142,11 @@ function attempt(exchange: Exchange, wantsFresh: boolean, reason: FailureCode = 
   if (failure !== null) return giveUp(exchange, exchange.attempts > 0 ? reason : failure);
   const { target } = exchange.member!;
   const { plan, proxy } = exchange;
+  const { circuit } = exchange.rule!.group;
+  if (circuit !== null) {
+    const refused = circuit.enter(exchange);
+    if (refused !== null) return giveUp(exchange, refused);
+  }
   if (proxy.accessLog !== null) exchange.attemptAt = performance.now();
   const connection =
     plan === null
@@ -160,6 +157,7 @@ function attempt(exchange: Exchange, wantsFresh: boolean, reason: FailureCode = 
   exchange.connection = connection;
   exchange.isSent = false;
   if (connection.isConnected) send(exchange);
+  else if (circuit !== null) circuit.wait(exchange);
 }
 
 /** Bytes of the request body. Returns the offset after it, or a negative number when it is refused. */
@@ -200,6 +198,7 @@ function complete(exchange: Exchange, isClean: boolean): void {
 export function settle(exchange: Exchange): void {
   exchange.isActive = false;
   exchange.plan?.end();
+  exchange.circuit?.leave(exchange);
   log(exchange);
   exchange.downstream.finished(exchange.closesAfter);
 }
@@ -226,6 +225,7 @@ export function clientClosed(exchange: Exchange): void {
   letGo(exchange);
   exchange.isActive = false;
   exchange.plan?.end();
+  exchange.circuit?.leave(exchange);
   if (!exchange.isTunnel) {
     exchange.failure = 'client-gone';
     exchange.proxy.counters.failures['client-gone'] = (exchange.proxy.counters.failures['client-gone'] ?? 0) + 1;
@@ -253,7 +253,7 @@ function lost(exchange: Exchange, connection: UpstreamConnection, code: FailureC
     connection.isReused && !exchange.hasAnswer && !isUnprocessed && exchange.requestBody.framing === Framing.None;
   if (!isStale && !isUnprocessed) {
     target.failures++;
-    proxy.onTargetFailure(target);
+    proxy.onTargetFailure(target, exchange.rule!.group);
   }
   if (exchange.isResponding) return giveUp(exchange, code);
   // The second target that was asked already now answers for the first.
@@ -280,6 +280,7 @@ function again(exchange: Exchange, wantsFresh: boolean, code: FailureCode): void
 export const upstreamEvents: UpstreamEvents = {
   connected(connection) {
     const exchange = connection.owner as Exchange;
+    if (exchange.isPending) exchange.circuit!.connected(exchange);
     send(exchange);
   },
 
@@ -371,6 +372,10 @@ function answerBytes(exchange: Exchange, connection: UpstreamConnection, bytes: 
     if (!exchange.wantsUpgrade || !exchange.isRequestDone) return malformed(exchange);
     return openTunnel(exchange, head, bytes, at, end);
   }
+  const { group } = exchange.rule!;
+  if (group.failStatuses !== null && group.failStatuses.has(head.status)) {
+    proxy.onTargetFailure(connection.target, group);
+  }
   if (exchange.plan !== null) {
     const instead = substitute(exchange, connection, head);
     if (instead !== null) return replace(exchange, connection, instead, isWhole(exchange, head, end - at));
@@ -439,22 +444,9 @@ function afterBody(exchange: Exchange, next: number, end: number): boolean {
   return !exchange.downstream.isBacklogged && exchange.encoder?.isFull !== true;
 }
 
-/** A tenth of what is new: a target that has become slow is noticed within some twenty answers. */
-function noteLatency({ sentAt }: Exchange, { target }: UpstreamConnection): void {
-  const ms = performance.now() - sentAt;
-  target.latencyMs = target.latencyMs === 0 ? ms : target.latencyMs * 0.9 + ms * 0.1;
-}
-
 function malformed(exchange: Exchange): boolean {
   const connection = exchange.connection!;
   letGo(exchange);
   lost(exchange, connection, 'response-malformed');
   return false;
-}
-
-/** `Keep-Alive: timeout=5`: the target will close then, so we do it a second earlier and lose no request to the race. */
-function noteKeepAlive(connection: UpstreamConnection, head: Head): void {
-  const match = /timeout=(\d{1,5})/i.exec(head.value(head.keepAliveAt));
-  if (match === null || head.fields[head.keepAliveAt] !== Field.KeepAlive) return;
-  connection.idleMs = Math.min(connection.idleMs, Math.max(0, Number(match[1]) * 1000 - 1000));
 }

@@ -101,9 +101,20 @@ export function compileImage(
       // Round robin goes on where it was, so that frequent changes do not favour the first target.
       const known = before?.members.find((member) => member.target === target);
       const health = row.check.type === 'none' ? 'alive' : (known?.health ?? 'unknown');
-      return { target, weight, health, current: known?.current ?? 0 };
+      const isEjected = known?.isEjected ?? false;
+      return {
+        target,
+        weight,
+        health,
+        current: known?.current ?? 0,
+        effective: weight,
+        since: known?.since ?? 0,
+        isAwake: known?.isAwake ?? false,
+        isEjected,
+        isEjectedElsewhere: known?.isEjectedElsewhere ?? false,
+      };
     });
-    groups.set(row.id, new Group(row, members, schedulers));
+    groups.set(row.id, new Group(row, members, schedulers, before ?? null));
   }
   const before = new Map(previous.listeners.map((listener) => [listener.id, listener] as const));
   const listeners = source.listeners.map((row): CompiledListener => {

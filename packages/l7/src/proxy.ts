@@ -153,7 +153,7 @@ class ProxyProcess implements Proxy {
       stickyKey: createHash('sha256')
         .update(options.stickinessKey ?? randomBytes(32))
         .digest(),
-      onTargetFailure: (target) => this.#passive.failed(target),
+      onTargetFailure: (target, group) => this.#passive.failed(target, group),
       onFilterError: (filter, error) => options.onError?.(filter, error),
     };
     this.#relayContext = {

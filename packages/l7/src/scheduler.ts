@@ -1,7 +1,8 @@
 // Picks a target of a group: smooth weighted round robin, least connections, source hash, Maglev (tencent-cloud.md E2).
 // Dead targets are left out; when all are dead, all are used (E1).
 import { hashText, maglev, sortedById } from '@openclb/core-wasm/hash';
-import type { Scheduler as SchedulerExtension } from '@openclb/model';
+import type { Outlier, Resilience, Scheduler as SchedulerExtension } from '@openclb/model';
+import { CircuitBreaker } from './upstream/circuit.ts';
 import type { Target } from './upstream.ts';
 
 export const SCHEDULERS = ['wrr', 'least-connections', 'ip-hash', 'maglev', 'p2c'] as const;
@@ -14,6 +15,24 @@ export interface Member {
   health: 'unknown' | 'alive' | 'dead';
   /** State of smooth round robin. */
   current: number;
+  /** Its weight for now: less while it starts slowly. */
+  effective: number;
+  /** When it came back into use, in monotonic milliseconds; 0: it has been in use from the beginning. */
+  since: number;
+  /** Alive and not ejected, when last looked at. */
+  isAwake: boolean;
+  /** It failed too often just now: others are picked while there are any (`passive.ts`). */
+  isEjected: boolean;
+  /** Another worker says so. */
+  isEjectedElsewhere: boolean;
+}
+
+/** What of a group's row matters for picking. */
+export interface GroupSpec {
+  readonly id: string;
+  readonly name: string;
+  readonly slots: number;
+  readonly resilience?: Resilience;
 }
 
 export interface PickRequest {
@@ -31,12 +50,24 @@ export interface PickRequest {
   readonly tried: readonly Target[];
 }
 
+/** Share of its weight that a target starts with, and how often the share is looked at. */
+const SLOW_START_MIN = 0.1;
+const RAMP_MS = 50;
+
 export class Group {
   readonly id: string;
   readonly name: string;
   readonly members: readonly Member[];
   readonly #slots: number;
   readonly #extensions: readonly SchedulerExtension[];
+  readonly outlier: Outlier | null;
+  /** Statuses of answers that count against a target; null: none. */
+  readonly failStatuses: ReadonlySet<number> | null;
+  readonly circuit: CircuitBreaker | null;
+  readonly #slowStartMs: number;
+  readonly #refusesAllDead: boolean;
+  /** Some member has less than its weight, looked at last at this time; 0: none has. */
+  #rampedAt = 0;
   /** Members that may be picked now. */
   usable: readonly Member[] = [];
   /** No member with a weight is known alive, so all are used. */
@@ -46,27 +77,58 @@ export class Group {
   #sorted: readonly Member[] = [];
 
   constructor(
-    row: { readonly id: string; readonly name: string; readonly slots: number },
+    row: GroupSpec,
     members: readonly Member[],
     extensions: readonly SchedulerExtension[] = [],
+    before: Group | null = null,
   ) {
+    const { outlier, slowStartSeconds = 0, allDead, circuit } = row.resilience ?? {};
+    this.outlier = outlier ?? null;
+    this.failStatuses = outlier?.statuses === undefined ? null : new Set(outlier.statuses);
+    this.circuit = circuit === undefined ? null : (before?.circuit ?? new CircuitBreaker()).set(circuit);
+    this.#slowStartMs = slowStartSeconds * 1000;
+    this.#refusesAllDead = allDead === 'refuse';
     this.id = row.id;
     this.name = row.name;
     this.#slots = row.slots;
     this.members = members;
     this.#extensions = extensions;
-    this.refresh();
+    this.refresh(before === null);
   }
 
   /** To be called when the liveness of a member has changed. */
-  refresh(): void {
+  refresh(isFirst = false): void {
     const weighted = this.members.filter((member) => member.weight > 0);
     // A target that was never probed waits while another is known alive (P24).
     const alive = weighted.filter((member) => member.health === 'alive');
     this.isAllDead = alive.length === 0 && weighted.length > 0;
-    const awake = alive.filter((member) => !member.target.isResting && !member.target.restsElsewhere);
-    this.usable = awake.length > 0 ? awake : alive.length > 0 ? alive : weighted;
+    const awake = alive.filter((member) => !member.isEjected && !member.isEjectedElsewhere);
+    const fallback = this.#refusesAllDead ? [] : weighted;
+    this.usable = awake.length > 0 ? awake : alive.length > 0 ? alive : fallback;
     this.#table = null;
+    const now = performance.now();
+    for (const member of this.members) {
+      const isAwake = member.health === 'alive' && !member.isEjected && !member.isEjectedElsewhere;
+      // Where nothing else is in use there is nobody to start slowly beside.
+      if (isAwake && !member.isAwake && this.#slowStartMs > 0 && !isFirst) {
+        member.since = awake.length > 1 ? now : 0;
+        this.#rampedAt = -1;
+      }
+      member.isAwake = isAwake;
+      member.effective = member.weight;
+      if (member.since > 0 && now - member.since < this.#slowStartMs) this.#rampedAt = -1;
+    }
+  }
+
+  /** Slow start: from a tenth of its weight to all of it. */
+  #ramp(now: number): void {
+    if (now - this.#rampedAt < RAMP_MS && this.#rampedAt > 0) return;
+    this.#rampedAt = 0;
+    for (const member of this.members) {
+      const share = member.since === 0 ? 1 : (now - member.since) / this.#slowStartMs;
+      member.effective = member.weight * Math.min(1, Math.max(SLOW_START_MIN, share));
+      if (share < 1) this.#rampedAt = now;
+    }
   }
 
   pick(request: PickRequest): Member | null {
@@ -77,6 +139,7 @@ export class Group {
       const member = this.#ask(extension, request);
       if (member !== null) return member;
     }
+    if (this.#rampedAt !== 0) this.#ramp(performance.now());
     if (usable.length === 1) return tried.length > 0 && tried.includes(usable[0]!.target) ? null : usable[0]!;
     switch (request.scheduler) {
       case 'least-connections':
@@ -153,8 +216,8 @@ function betterOfTwo(usable: readonly Member[], tried: readonly Target[]): Membe
   return costOf(second) < costOf(first) ? second : first;
 }
 
-function costOf({ target, weight }: Member): number {
-  return ((target.latencyMs + 0.1) * (target.active + 1)) / weight;
+function costOf({ target, effective }: Member): number {
+  return ((target.latencyMs + 0.1) * (target.active + 1)) / effective;
 }
 
 /** nginx's smooth weighted round robin: 5:1:1 gives a a b a c a a, never a burst. */
@@ -163,8 +226,8 @@ function smooth(usable: readonly Member[], tried: readonly Target[]): Member | n
   let best: Member | null = null;
   for (const member of usable) {
     if (tried.length > 0 && tried.includes(member.target)) continue;
-    member.current += member.weight;
-    total += member.weight;
+    member.current += member.effective;
+    total += member.effective;
     if (best === null || member.current > best.current) best = member;
   }
   if (best !== null) best.current -= total;
@@ -177,7 +240,7 @@ function leastConnections(usable: readonly Member[], tried: readonly Target[]): 
   let ties: Member[] = [];
   for (const member of usable) {
     if (tried.length > 0 && tried.includes(member.target)) continue;
-    const load = member.target.active / member.weight;
+    const load = (member.target.active + 1) / member.effective;
     if (load < least) {
       least = load;
       ties = [member];

@@ -12,7 +12,8 @@ import type { AccessRecord } from './log/record.ts';
 import type { OwnAnswer } from './policy/compile.ts';
 import type { Encoder } from './policy/compress.ts';
 import type { MessageEdit } from './policy/edit.ts';
-import type { Member } from './scheduler.ts';
+import type { Group, Member } from './scheduler.ts';
+import type { CircuitBreaker } from './upstream/circuit.ts';
 import type { Target, UpstreamConnection, UpstreamPool } from './upstream.ts';
 import type { Plan } from './upstream/plan.ts';
 import type { Wheel } from './wheel.ts';
@@ -31,7 +32,7 @@ export interface ProxyContext {
   /** Seals the cookies of stickiness; equal on every proxy of a cluster. */
   readonly stickyKey: Buffer;
   /** A target failed or answered, for passive health checks. */
-  readonly onTargetFailure: (target: Target) => void;
+  readonly onTargetFailure: (target: Target, group: Group) => void;
   readonly onFilterError: (filter: string, error: unknown) => void;
   isDraining: boolean;
   /** Counts client connections for logs. */
@@ -129,6 +130,10 @@ export class Exchange {
   attempts = 0;
   /** What the rule asks of its targets' side beyond one try in plain HTTP/1.1; null for most. */
   plan: Plan | null = null;
+  /** The circuit breaker of its group counts this request. */
+  circuit: CircuitBreaker | null = null;
+  /** It counts as waiting for a connection. */
+  isPending = false;
 
   isSent = false;
   isRequestDone = false;
@@ -190,6 +195,7 @@ export class Exchange {
     this.member = null;
     this.attempts = 0;
     this.plan = null;
+    this.circuit = null;
     this.isSent = false;
     this.hasAnswer = false;
     this.isResponding = false;

@@ -108,14 +108,17 @@ export class Target {
   latencyMs = 0;
   failures = 0;
   isRetired = false;
-  /** It failed too often just now: others are picked while there are any (`passive.ts`). */
-  isResting = false;
-  /** Another worker says so. */
-  restsElsewhere = false;
 
   constructor(identity: TargetIdentity) {
     this.identity = identity;
     this.key = identityKey(identity);
+  }
+
+  /** Connections of every kind. */
+  get connections(): number {
+    let count = this.open.size;
+    for (const sessions of this.sessions.values()) count += sessions.length;
+    return count;
   }
 }
 
@@ -344,6 +347,13 @@ export class UpstreamPool {
       sessions.push(session);
     }
     return session.open(owner);
+  }
+
+  /** Whether one more request would need no new connection. */
+  hasFree(target: Target, peer: Peer | null): boolean {
+    if (peer === null) return target.idle.length > 0;
+    if (!peer.isHttp2) return (target.idleByPeer.get(peer.key)?.length ?? 0) > 0;
+    return target.sessions.get(peer.key)?.some((session) => session.hasRoom && session.isConnected) === true;
   }
 
   release(connection: UpstreamConnection): void {

@@ -2,6 +2,7 @@
 // Listeners, groups, targets and hosts are named by stable 64-bit ids (data-plane.md P5); a node gives them slots of its own.
 // A node refuses an image with a field that it does not know (B14), so every object here is closed.
 import { type Static, Type } from 'typebox';
+import { Resilience } from './resilience.ts';
 import { ListenerPolicy, RulePolicy } from './rule-policy.ts';
 import { TlsPolicy } from './tls-policy.ts';
 
@@ -95,6 +96,8 @@ export const GroupRow = Type.Object(
     slots: Type.Integer({ minimum: 251, maximum: 65537 }),
     targets: Type.Array(Type.Object({ target: StableId, weight: Type.Integer({ minimum: 0, maximum: 100 }) }, closed)),
     check: CheckSpec,
+    /** Proxies only. */
+    resilience: Type.Optional(Resilience),
   },
   closed,
 );

@@ -19,6 +19,7 @@ export * from './tls-policy.ts';
 export * from './load-balancer.ts';
 export * from './node.ts';
 export * from './plugin.ts';
+export * from './resilience.ts';
 export * from './rule.ts';
 export * from './rule-policy.ts';
 export * from './status.ts';

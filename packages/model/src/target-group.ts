@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { HealthCheck } from './health-check.ts';
 import { closed, Name, Revision, TargetGroupId } from './ids.ts';
 import { LIMITS } from './limits.ts';
+import { Resilience } from './resilience.ts';
 import { Target, TargetInput } from './target.ts';
 
 export const TARGET_GROUP_DEFAULTS = { slots: 4093 } as const;
@@ -21,6 +22,7 @@ export const TargetGroupInput = Type.Object(
     name: Name,
     slots: Type.Optional(slots),
     healthCheck: Type.Optional(HealthCheck),
+    resilience: Type.Optional(Resilience),
     targets: Type.Optional(Type.Array(TargetInput, { maxItems: LIMITS.targetsPerGroupMax })),
   },
   { ...closed, description: 'A target group to create' },
@@ -28,7 +30,12 @@ export const TargetGroupInput = Type.Object(
 export type TargetGroupInput = Static<typeof TargetGroupInput>;
 
 export const TargetGroupPatch = Type.Object(
-  { name: Type.Optional(Name), slots: Type.Optional(slots), healthCheck: Type.Optional(HealthCheck) },
+  {
+    name: Type.Optional(Name),
+    slots: Type.Optional(slots),
+    healthCheck: Type.Optional(HealthCheck),
+    resilience: Type.Optional(Resilience),
+  },
   { ...closed, description: 'What may change on a target group' },
 );
 export type TargetGroupPatch = Static<typeof TargetGroupPatch>;
@@ -45,6 +52,7 @@ export const TargetGroup = Type.Object(
     name: Name,
     slots,
     healthCheck: HealthCheck,
+    resilience: Type.Optional(Resilience),
     targets: Type.Array(Target),
     revision: Revision,
   },

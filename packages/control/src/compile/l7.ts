@@ -146,6 +146,7 @@ function proxyGroup(input: FragmentInput, id: string | undefined, field: string,
     slots: group.slots,
     targets: members,
     check: checkSpecOf(group.healthCheck),
+    ...(group.resilience === undefined ? {} : { resilience: group.resilience }),
   });
   return groupId;
 }

@@ -77,13 +77,14 @@ export function saveTargetGroup(edit: Edit, input: TargetGroupInput, before?: St
   const id = before?.id ?? input.id ?? newId(edit, 'targetGroup', input.name);
   const targets = saveTargets(edit, id, input.targets ?? [], before?.targets ?? []);
   const healthCheck = completeHealthCheck(input.healthCheck ?? {});
-  const group: StoredTargetGroup = {
+  const group = compact({
     id,
     name: input.name,
     slots: input.slots ?? TARGET_GROUP_DEFAULTS.slots,
     healthCheck,
+    resilience: input.resilience,
     targets,
-  };
+  }) as StoredTargetGroup;
   if (before) releaseClaims(edit, 'targetGroup', before);
   takeClaims(edit, 'targetGroup', group);
   edit.draft.put(KEY.targetGroup(id), group);

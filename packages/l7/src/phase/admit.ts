@@ -20,6 +20,14 @@ export function admit(exchange: Exchange, head: Head): FailureCode | null {
   return admitTarget(exchange, head);
 }
 
+/** A client that shares one TLS connection between hosts must not reach one that asks for another certificate (RFC 9110 15.5.20). */
+export function placed(exchange: Exchange, head: Head): FailureCode | null {
+  const { secure } = exchange.downstream;
+  if (secure === null || secure.serverName === '') return null;
+  const host = exchange.host !== '' || head.hostAt < 0 ? exchange.host : head.value(head.hostAt);
+  return host !== '' && secure.isMisdirected(host) ? 'misdirected' : null;
+}
+
 /** The four forms of a request target (RFC 9112 3.2). An absolute one brings its own host, which replaces the field. */
 function admitTarget(exchange: Exchange, head: Head): FailureCode | null {
   const first = head.bytes[head.targetStart];

@@ -1,8 +1,9 @@
 // receive: the target's heads. Interim ones are relayed as they come; the final one says how its body ends (RFC 9112 6.3).
 import { Framing } from '../codec/body.ts';
-import { Bad, type Head, INCOMPLETE, parseResponse } from '../codec/h1.ts';
+import { Bad, Field, type Head, INCOMPLETE, parseResponse } from '../codec/h1.ts';
 import { INTERIM_MAX } from '../limits.ts';
 import type { Exchange } from '../state.ts';
+import type { UpstreamConnection } from '../upstream.ts';
 import { rewriteResponse } from './rewrite.ts';
 
 /** Takes interim heads and the final one. Returns the offset after the final head, `INCOMPLETE`, or one of `Bad`. */
@@ -48,4 +49,11 @@ export function frame(exchange: Exchange, head: Head): boolean {
   exchange.isUpstreamPersistent =
     body.framing !== Framing.UntilClose && (head.minor === 1 ? !head.isClose : head.isKeepAlive);
   return true;
+}
+
+/** `Keep-Alive: timeout=5`: the target will close then, so we do it a second earlier and lose no request to the race. */
+export function noteKeepAlive(connection: UpstreamConnection, head: Head): void {
+  const match = /timeout=(\d{1,5})/i.exec(head.value(head.keepAliveAt));
+  if (match === null || head.fields[head.keepAliveAt] !== Field.KeepAlive) return;
+  connection.idleMs = Math.min(connection.idleMs, Math.max(0, Number(match[1]) * 1000 - 1000));
 }

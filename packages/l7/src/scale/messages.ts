@@ -30,7 +30,7 @@ export interface WorkerStart {
   };
 }
 
-/** Verdicts by member and resting workers by target, both in the order of the image. */
+/** Verdicts, and workers that have ejected it, by member in the order of the image. */
 export interface ImageState {
   readonly verdicts: SharedArrayBuffer;
   readonly resting: SharedArrayBuffer;

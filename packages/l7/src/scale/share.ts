@@ -2,7 +2,6 @@
 // saw them fail. Both are read from shared memory; a message says when to look at verdicts.
 import type { CompiledImage } from '../image.ts';
 import type { Group, Member } from '../scheduler.ts';
-import type { Target } from '../upstream.ts';
 import type { ImageState } from './messages.ts';
 import { SharedCounts, SharedRates } from './shared.ts';
 
@@ -18,8 +17,6 @@ export class WorkerShare {
   readonly counts: SharedCounts;
   readonly #bit: number;
   #members: { group: Group; member: Member }[] = [];
-  #targets: Target[] = [];
-  #groupsOf = new Map<Target, Set<Group>>();
   #verdicts: Uint8Array = new Uint8Array(0);
   #resting: Int32Array<ArrayBufferLike> = new Int32Array(0);
 
@@ -37,13 +34,6 @@ export class WorkerShare {
       }
     }
     this.#members = membersOf(image);
-    this.#targets = [...image.targets.values()];
-    this.#groupsOf = new Map();
-    for (const { group, member } of this.#members) {
-      const known = this.#groupsOf.get(member.target);
-      if (known === undefined) this.#groupsOf.set(member.target, new Set([group]));
-      else known.add(group);
-    }
     this.#verdicts = new Uint8Array(state.verdicts);
     this.#resting = new Int32Array(state.resting);
     this.readVerdicts();
@@ -64,13 +54,13 @@ export class WorkerShare {
   /** Says which targets rest here, and learns which rest because of others. */
   syncResting(): void {
     const changed = new Set<Group>();
-    for (const [index, target] of this.#targets.entries()) {
+    for (const [index, { group, member }] of this.#members.entries()) {
       const held = Atomics.load(this.#resting, index);
-      if (target.isResting !== ((held & this.#bit) !== 0)) Atomics.xor(this.#resting, index, this.#bit);
-      const restsElsewhere = (held & ~this.#bit) !== 0;
-      if (target.restsElsewhere === restsElsewhere) continue;
-      target.restsElsewhere = restsElsewhere;
-      for (const group of this.#groupsOf.get(target) ?? []) changed.add(group);
+      if (member.isEjected !== ((held & this.#bit) !== 0)) Atomics.xor(this.#resting, index, this.#bit);
+      const isEjectedElsewhere = (held & ~this.#bit) !== 0;
+      if (member.isEjectedElsewhere === isEjectedElsewhere) continue;
+      member.isEjectedElsewhere = isEjectedElsewhere;
+      changed.add(group);
     }
     for (const group of changed) group.refresh();
   }

@@ -297,7 +297,7 @@ class ProxyWorkers implements Proxy {
 function stateOf(image: CompiledImage): ImageState {
   const state = {
     verdicts: new SharedArrayBuffer(membersOf(image).length),
-    resting: new SharedArrayBuffer(image.targets.size * 4),
+    resting: new SharedArrayBuffer(membersOf(image).length * 4),
   };
   writeVerdicts(image, state);
   return state;

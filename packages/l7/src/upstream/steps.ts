@@ -67,3 +67,9 @@ export function unconnected(connection: UpstreamConnection, error: NodeJS.ErrnoE
   if (error?.code === 'ETIMEDOUT') return 'connect-timeout';
   return connection.isHandshaking ? 'target-handshake' : 'connect-refused';
 }
+
+/** A tenth of what is new: a target that has become slow is noticed within some twenty answers. */
+export function noteLatency({ sentAt }: Exchange, { target }: UpstreamConnection): void {
+  const ms = performance.now() - sentAt;
+  target.latencyMs = target.latencyMs === 0 ? ms : target.latencyMs * 0.9 + ms * 0.1;
+}
