@@ -98,6 +98,8 @@ class Epoch {
   private readonly reasons = new Uint32Array(limits.REASONS_MAX);
   private suspect = -1;
   private nowMs: number;
+  /** Milliseconds that a burst may take; in every fifth epoch so few that rates are exceeded. */
+  private readonly pace: number;
 
   constructor(world: World, options: EpochOptions, tally: Tally) {
     this.world = world;
@@ -106,6 +108,7 @@ class Epoch {
     this.random = new Random(options.seed, options.epoch);
     // Every fourth epoch lets the 32-bit clock wrap.
     this.nowMs = options.epoch % 4 === 3 ? 0xffffffff - 20_000 : 1000;
+    this.pace = options.epoch % 5 === 4 ? 2 : 8;
   }
 
   run(): void {
@@ -116,7 +119,7 @@ class Epoch {
         this.world.flip(this.random, this.nowMs);
         this.tally.flips++;
       }
-      this.nowMs = (this.nowMs + this.random.below(this.random.once(512) ? 100_000 : 8)) >>> 0;
+      this.nowMs = (this.nowMs + this.random.below(this.random.once(512) ? 100_000 : this.pace)) >>> 0;
     }
     for (const rig of this.world.rigs) rig.checkCounters();
     this.world.finish(this.nowMs);
@@ -149,7 +152,7 @@ class Epoch {
     const { random, world } = this;
     const kind = random.below(100);
     input.flags = random.once(200) ? PacketFlag.PartialChecksum : 0;
-    input.headroom = random.once(16) ? 48 + random.below(250) : 128;
+    input.headroom = random.once(16) ? 16 + random.below(280) : 128;
     if (kind < 42 && this.recent.length > 0) {
       copy(random.pick(this.recent), input);
       answer(input, world.isEthernet(input.port), random);

@@ -21,7 +21,25 @@ const ALL: DirectorTables = {
     { ...base, id: f.id('inner'), net: 100, vip: INNER_VIP, vport: 80, group: f.id('gboth') },
     { ...base, id: f.id('l132'), vport: 132, protocol: 132 },
     { ...base, id: f.id('l6udp'), vip: f.VIP6, vport: 53, protocol: 17, group: f.id('g6'), idleSeconds: 60 },
+    { ...base, id: f.id('l97'), vport: 97, group: f.id('g6') },
+    { ...base, id: f.id('l98'), vport: 98, group: f.id('glost') },
+    { ...base, id: f.id('u95'), vport: 95, protocol: 17, translation: 'fullnat' },
   ],
+  groups: [
+    ...f.TABLES.groups,
+    {
+      ...(f.TABLES.groups[0] as DirectorTables['groups'][number]),
+      id: f.id('glost'),
+      targets: [{ target: f.id('lost'), weight: 1 }],
+    },
+  ],
+  // Its host has no address of a family that the director has a tunnel address of.
+  targets: [
+    ...f.TABLES.targets,
+    { ...(f.TABLES.targets[0] as DirectorTables['targets'][number]), id: f.id('lost'), host: null },
+  ],
+  // So few ports that they run out.
+  pool: { addresses: 1, firstPort: 4000, ports: 16 },
 };
 
 const sctp = (): { protocol: number; bytes: Buffer } => ({
@@ -62,6 +80,9 @@ export const DIRECTOR_SEEDS: readonly Uint8Array[] = [
     ipPacket(f.HOST1, f.T1, { protocol: 41, bytes: ipPacket('fd00:100::2', f.CLIENT6, tcp({ flags: 'SA' })) }),
     ipPacket(f.HOST2, f.ANYCAST, gre(100, reply(f.VM_A2))),
     ipPacket(f.CLIENT, f.EIP, udp(40000, 53, Buffer.from('query'))),
+    ipPacket(f.CLIENT, f.VIP, udp(40000, 95, Buffer.from('query'))),
+    ipPacket(f.CLIENT, f.VIP, tcp({ destinationPort: 97 })),
+    ipPacket(f.CLIENT, f.VIP, tcp({ destinationPort: 98 })),
   ].map((packet) => ethernet(f.SWITCH_MAC, f.DIRECTOR_MAC, packet)),
 ].map(repaired);
 
@@ -134,7 +155,9 @@ export class DirectorWorld {
       else if (what === 6) {
         hops.setPort(0, { mac: mac(f.DIRECTOR_MAC), mtu, kind: 'ethernet' });
         for (const address of NEIGHBOURS) hops.setNeighbour(address, mac(f.SWITCH_MAC), 0);
-      } else if (isGone) hops.removeNeighbour(neighbour);
+        hops.setRoute('::', 0, 'fd00:1::fe', 0);
+      } else if (isGone && mtu === 9000) hops.removeRoute('::', 0);
+      else if (isGone) hops.removeNeighbour(neighbour);
       else for (const address of NEIGHBOURS) hops.setNeighbour(address, mac(f.SWITCH_MAC), 0);
     }
   }
@@ -210,6 +233,7 @@ function varied(random: Random): DirectorTables {
       .map((row) => ({
         ...row,
         onRemove: random.pick(['run', 'reset', 'reschedule'] as const),
+        newFlowsPerSecond: random.once(8) ? 100 : 0,
         scheduler: random.once(4) ? ('wrr' as const) : row.scheduler,
       })),
     eips: ALL.eips.filter(() => isKept(8)),

@@ -147,6 +147,8 @@ function rebuild(packet: PacketRecord): bool {
   const listener = findAddress(AddressKind.Rebuild, packet.net, packet.source, packet.sourcePort, packet.protocol);
   const target = findAddress(AddressKind.Target, packet.net, packet.source, packet.sourcePort, packet.protocol);
   if (listener == NONE || target == NONE) return false;
+  // Nothing here translates between families, so such a listener has never sent this target a packet.
+  if (listenerAt(listener).family != packet.family) return false;
   const slot = takeFlow();
   if (slot == NONE) return false;
   const entry = flowAt(slot);

@@ -53,11 +53,20 @@ export class Icmpv4 {
     const before = load<u16>(changetype<usize>(this), TYPE);
     store<u8>(changetype<usize>(this), <u8>type, TYPE);
     this.updateChecksum(before, load<u16>(changetype<usize>(this), TYPE));
+    this.avoidZero();
   }
   @inline rewriteIdentifier(value: u32): void {
     const before = load<u16>(changetype<usize>(this), IDENTIFIER);
     this.setIdentifier(value);
     this.updateChecksum(before, load<u16>(changetype<usize>(this), IDENTIFIER));
+    this.avoidZero();
+  }
+  /**
+   * An echo reply may be nothing but zeros, the one message whose checksum is ones and that RFC 1624, 3 gets wrong. Any other takes
+   * ones for zero as well.
+   */
+  private avoidZero(): void {
+    if (this.checksum == 0) store<u16>(changetype<usize>(this), 0xffff, CHECKSUM);
   }
   @inline updateChecksum(from: u32, to: u32): void {
     store<u16>(changetype<usize>(this), update(this.checksum, from, to), CHECKSUM);

@@ -35,6 +35,13 @@ const ECHO: Row[] = [
     verdict: 'Forward',
     out: [ipv4(VIP, CLIENT, icmp(4, 0, 0, 0x12340007, bytes(33)), { id: 9 })],
   },
+  ...[0, 9, 10].map((length) => ({
+    rfc: 'RFC 1624, 3',
+    name: `an answer of nothing but zeros has a checksum of ones, ${length} bytes of data`,
+    send: [ask(icmp(4, 8, 0, 0, Buffer.alloc(length)))],
+    verdict: 'Forward',
+    out: [ipPacket(VIP, CLIENT, icmp(4, 0, 0, 0, Buffer.alloc(length)))],
+  })),
   {
     rfc: 'RFC 4443, 4.2',
     name: 'over IPv6',

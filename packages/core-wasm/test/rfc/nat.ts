@@ -1,6 +1,6 @@
 // Rows of address translation: RFC 2663 and 3022 (kinds), 4787, 5382, 5508, 6888, 7857 (behaviour), where a load balancer has it.
 import { gre, ipPacket, tcp, udp } from '../../../../tools/testkit/build.ts';
-import { ANYCAST, CLIENT, EIP, HOST1, HOST2, T1, VIP, VM_A1, VM_A2 } from '../director-fixture.ts';
+import { ANYCAST, CLIENT, CLIENT6, EIP, HOST1, HOST2, T1, VIP, VM_A1, VM_A2 } from '../director-fixture.ts';
 import { icmp } from '../headers.ts';
 import {
   LOCAL,
@@ -13,6 +13,7 @@ import {
   asked,
   bytes,
   fromVm,
+  fromVm6,
   queried,
   query,
   replied,
@@ -219,6 +220,22 @@ const FULL: Row[] = [
   },
 ];
 
+/** An IPv4 listener whose target is IPv6: nothing here translates between families. */
+const FAMILIES: Row[] = [
+  {
+    rfc: 'RFC 6052, 1',
+    name: 'a target of another family is no target without NAT64',
+    send: [ask(tcp({ destinationPort: 97 }))],
+    verdict: 'Drop FamilyMismatch',
+  },
+  {
+    rfc: 'RFC 6052, 1',
+    name: 'and what it sends by itself never becomes the VIP of the other family',
+    send: [fromVm6(ipPacket('fd00:100::67', CLIENT6, answer('A')))],
+    verdict: 'Drop NoFlow',
+  },
+];
+
 /** Two listeners with one target: the second flow of one client port cannot keep it (data-plane.md P6). */
 const SHARED: Row[] = [
   {
@@ -237,4 +254,4 @@ const SHARED: Row[] = [
   },
 ];
 
-export const NAT_ROWS: readonly Row[] = [...BASIC, ...DESTINATION, ...FULL, ...SHARED];
+export const NAT_ROWS: readonly Row[] = [...BASIC, ...DESTINATION, ...FULL, ...FAMILIES, ...SHARED];

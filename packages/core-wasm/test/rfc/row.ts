@@ -53,14 +53,22 @@ export const ROW_TABLES: DirectorTables = {
     { ...base, id: id('s36'), vport: 36, protocol: 132 },
     { ...base, id: id('l46'), vport: 1046, group: id('g46') },
     { ...base, id: id('l64'), vip: VIP6, vport: 1064, group: id('g64') },
+    { ...base, id: id('l67'), vport: 97, group: id('g67') },
     { ...base, id: id('l66'), vip: VIP6, vport: 1066, group: id('g66') },
   ],
-  groups: [...TABLES.groups, groupOf('g46', 't46'), groupOf('g64', 't64'), groupOf('g66', 't66')],
+  groups: [
+    ...TABLES.groups,
+    groupOf('g46', 't46'),
+    groupOf('g64', 't64'),
+    groupOf('g66', 't66'),
+    groupOf('g67', 't67'),
+  ],
   targets: [
     ...TABLES.targets,
     { ...ipip, id: id('t46'), address: '10.255.0.61', host: id('only6') },
     { ...ipip, id: id('t64'), address: SERVER6, host: id('phys') },
     { ...ipip, id: id('t66'), address: SERVER6, host: id('only6') },
+    { ...TABLES.targets[0]!, id: id('t67'), address: 'fd00:100::67', host: id('host6') },
   ],
   hosts: [...TABLES.hosts, { id: id('only6'), v6: SERVER6 }],
 };

@@ -19,9 +19,12 @@ export const ROWS: readonly Row[] = [
   ...NAT_ROWS,
 ];
 
+/** Small, because every row has a memory of its own. */
+const PLAN = { flows: 64, fragments: 64, maglevSlots: 8192 };
+
 /** The records of every packet of a row, one burst a packet, on a director of its own. */
 export async function runRow(row: Row, artefact: Artefact): Promise<Outcome[][]> {
-  const { core, apply } = await director({ artefact, withoutImage: true });
+  const { core, apply } = await director({ artefact, withoutImage: true, plan: PLAN });
   apply(ROW_TABLES);
   return row.send.map((packet) => {
     core.inject([row.isFrame === true ? packet : ethernet(SWITCH_MAC, DIRECTOR_MAC, packet)], 0);
