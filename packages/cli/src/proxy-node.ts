@@ -91,7 +91,13 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
 
 /** Functions cannot be sent to threads: each worker loads the plugins again. */
 function extensionsOf({ plugins, pluginNames = [], workers = 1 }: ProxyNodeOptions): Partial<ProxyOptions> {
-  if (workers === 1) return { filters: plugins.extensions('filter'), schedulers: plugins.extensions('scheduler') };
+  if (workers === 1) {
+    return {
+      filters: plugins.extensions('filter'),
+      schedulers: plugins.extensions('scheduler'),
+      mysqlRouters: plugins.extensions('mysqlRouter'),
+    };
+  }
   if (pluginNames.length === 0) return { workers };
   const url = import.meta.resolve('openclb/proxy-worker');
   return { workers, workerModule: { url, data: { plugins: pluginNames } } };

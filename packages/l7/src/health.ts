@@ -1,8 +1,9 @@
 // Active health checks from the address that names the target's VPC (P21), with Tencent's thresholds and markers (E1).
 import dgram from 'node:dgram';
 import net from 'node:net';
-import type { CheckSpec } from '@openclb/model';
+import { type CheckSpec, MYSQL_PROBE_USER } from '@openclb/model';
 import type { CompiledImage } from './image.ts';
+import { probeMysql } from './relay/mysql/probe.ts';
 import type { Member } from './scheduler.ts';
 import type { TargetIdentity } from './upstream.ts';
 
@@ -147,6 +148,8 @@ export function probe(identity: TargetIdentity, spec: CheckSpec): Promise<ProbeO
       return probeHttp(identity, port, spec);
     case 'udp':
       return probeUdp(identity, port, spec.timeoutMs);
+    case 'mysql':
+      return probeMysql(identity, port, spec.mysql?.user ?? MYSQL_PROBE_USER, spec.timeoutMs);
     case 'tcp':
       return probeTcp(identity, port, spec.timeoutMs);
     default:

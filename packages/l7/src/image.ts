@@ -7,6 +7,7 @@ import {
   compilePolicy,
 } from './policy/compile.ts';
 import { Matcher } from './policy/match.ts';
+import { type CompiledRelay, compileRelay } from './relay/policy.ts';
 import { RouteTable, type RouteRule } from './routes.ts';
 import { Group, type Member, type SchedulerName } from './scheduler.ts';
 import { identityKey, Target } from './upstream.ts';
@@ -40,6 +41,8 @@ export interface CompiledListener {
   readonly group: Group | null;
   readonly scheduler: SchedulerName;
   readonly policy: CompiledListenerPolicy | null;
+  /** Of a relay listener. */
+  readonly relay: CompiledRelay | null;
   /** Something looks at the host although one rule takes every one. */
   readonly needsHost: boolean;
 }
@@ -135,6 +138,7 @@ export function compileImage(
       ...routesOf(row, groupOf, before.get(row.id) ?? null),
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',
+      relay: isRelay ? compileRelay(row, groupOf) : null,
     };
   });
   refuseDoubles(listeners);
@@ -166,13 +170,21 @@ function routesOf(
       };
     });
     const routes = new RouteTable(withVariants(rules));
-    const policy = compileListenerPolicy(row.policy, before?.policy ?? null);
+    const policy = compileListenerPolicy(row.policy ?? entryOf(row.relay), before?.policy ?? null);
     const isPlain = rules.every((rule) => rule.policy === null && !rule.hasConditions);
     return { routes, policy, needsHost: routes.single === null || policy !== null || !isPlain };
   } catch (error) {
     if (error instanceof RangeError) return refuse(`listener ${row.name}: ${error.message}`);
     throw error;
   }
+}
+
+/** What a relay says about connections before they are read, in the words of HTTP listeners. */
+function entryOf(relay: Row['relay']): Row['policy'] {
+  if (relay === undefined) return undefined;
+  const { connectionsMax, connectionsPerClientMax, proxyProtocolFrom } = relay;
+  const given = { connectionsMax, connectionsPerClientMax, proxyProtocolFrom };
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
 }
 
 /** One rule for each domain and path, the one without conditions if there is one; the others hang on it. */

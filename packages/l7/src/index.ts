@@ -10,6 +10,7 @@ export type { Explanation, ExplainRequest } from './explain.ts';
 export { probe, type ProbeOutcome, type TargetHealth } from './health.ts';
 export type { SecureIdentity, TlsProvider } from './phase/identify.ts';
 export type { CertificateLookup, CertificatePair } from './tls.ts';
+export type { ConnectionRecord } from './relay/context.ts';
 export { proxyHeader, type ProxyProtocol } from './relay/proxy-protocol.ts';
 export type { SchedulerName } from './scheduler.ts';
 export type { BindMode } from './listener.ts';

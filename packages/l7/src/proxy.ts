@@ -1,7 +1,7 @@
 // createProxy: the composition root of a proxy. Pool, wheel, listeners, TLS, relays and health checks are made here and meet here.
 import { createHash, randomBytes } from 'node:crypto';
 import type net from 'node:net';
-import type { L7Filter, ProxyImage, Scheduler } from '@openclb/model';
+import type { L7Filter, MysqlRouter, ProxyImage, Scheduler } from '@openclb/model';
 import { Http1Downstream } from './codec/downstream.ts';
 import { Head } from './codec/h1.ts';
 import { H2Session } from './codec/h2/session.ts';
@@ -20,11 +20,12 @@ import type { AccessRecord, HealthRecord } from './log/record.ts';
 import { healthRecords } from './log/health.ts';
 import { PassiveChecks } from './passive.ts';
 import { ReadyServer } from './ready.ts';
-import type { RelayContext } from './relay/context.ts';
+import type { ConnectionRecord, RelayContext } from './relay/context.ts';
+import { Greetings } from './relay/mysql/login.ts';
 import type { ProxyProtocol } from './relay/proxy-protocol.ts';
+import { type Closable, serveRelay } from './relay/serve.ts';
 import type { ImageState, WorkerModule } from './scale/messages.ts';
 import type { WorkerShare } from './scale/share.ts';
-import { TcpRelay } from './relay/tcp.ts';
 import { UdpRelays } from './relay/udp.ts';
 import { imageOf, type SimpleConfig } from './simple.ts';
 import type { ProxyContext } from './state.ts';
@@ -57,6 +58,10 @@ export interface ProxyOptions {
   /** Sent by relay listeners to their targets. */
   readonly proxyProtocol?: ProxyProtocol;
   readonly accessLog?: (record: AccessRecord) => void;
+  /** One record for each relayed connection and UDP session, when it is over. */
+  readonly connectionLog?: (record: ConnectionRecord) => void;
+  /** Asked for each login of relays with `mysql`. */
+  readonly mysqlRouters?: readonly MysqlRouter[];
   readonly onHealth?: HealthListener;
   /** Verdicts on targets, one record for each rule that they matter to. */
   readonly healthLog?: (record: HealthRecord) => void;
@@ -77,11 +82,6 @@ export interface Proxy {
   explain(request: ExplainRequest): Explanation;
   /** Stops accepting, lets exchanges in flight end (`drainMs` at most), closes everything. */
   close(): Promise<void>;
-}
-
-interface Closable {
-  drain(): void;
-  destroy(): void;
 }
 
 export async function createProxy(options: ProxyOptions & Partial<SimpleConfig> = {}): Promise<Proxy> {
@@ -160,7 +160,12 @@ class ProxyProcess implements Proxy {
       limits,
       wheel: this.#wheel,
       proxyProtocol: options.proxyProtocol ?? 'off',
+      counters,
       count: (code) => countFailure(counters, code),
+      onTargetFailure: (target) => this.#passive.failed(target),
+      connectionLog: options.connectionLog ?? null,
+      mysqlRouters: options.mysqlRouters ?? [],
+      greetings: new Greetings(),
     };
     const tickets = new TicketKeys(options.ticketSecret, options.ticketPeriodMs);
     this.#tls = new NodeTls(options.certificates ?? (() => undefined), limits.handshakeTimeoutMs, tickets);
@@ -242,11 +247,8 @@ class ProxyProcess implements Proxy {
   }
 
   #serveTcp(socket: net.Socket, accepted: Accepted): void {
-    const entry: Closable = { drain: () => {}, destroy: () => relay.close() };
-    this.#connections.add(entry);
-    const relay = new TcpRelay(this.#relayContext, socket, accepted, accepted.binding.listener!, () =>
-      this.#forget(entry),
-    );
+    const opened = (entry: Closable): void => void this.#connections.add(entry);
+    serveRelay(this.#relayContext, socket, accepted, opened, (entry) => this.#forget(entry));
   }
 
   async #serveSecure(socket: net.Socket, accepted: Accepted): Promise<void> {

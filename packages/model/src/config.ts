@@ -58,6 +58,7 @@ export const ConfigListener = Type.Object(
     onRemove: listener.onRemove,
     syncAfter: listener.syncAfter,
     onUnknown: listener.onUnknown,
+    relay: listener.relay,
     policy: listener.policy,
     tls: listener.tls,
     http2: listener.http2,

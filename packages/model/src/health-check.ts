@@ -15,15 +15,19 @@ export const HEALTH_CHECK_DEFAULTS = {
   httpCodes: 31,
 } as const;
 
+/** Nobody has to create it: a server that answers "access denied" is alive. */
+export const MYSQL_PROBE_USER = 'openclb';
+
 const D = HEALTH_CHECK_DEFAULTS;
 
 export const HealthCheck = Type.Object(
   {
     enabled: Type.Optional(Type.Boolean({ default: D.enabled, description: 'Off: every target gets traffic' })),
     type: Type.Optional(
-      Type.Enum(['tcp', 'udp', 'icmp', 'http'], {
+      Type.Enum(['tcp', 'udp', 'icmp', 'http', 'mysql'], {
         default: D.type,
-        description: 'tcp: SYN, SYN/ACK, RST. http: a request and its status class',
+        description:
+          'tcp: SYN, SYN/ACK, RST. http: a request and its status class. mysql: a login (proxies; directors do tcp)',
       }),
     ),
     intervalSeconds: Type.Optional(
@@ -51,6 +55,14 @@ export const HealthCheck = Type.Object(
         maximum: 10,
         default: D.unhealthyThreshold,
         description: 'Failures in a row that make a target dead',
+      }),
+    ),
+    mysqlUser: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 80,
+        pattern: '^[!-~]+$',
+        description: 'User of a mysql probe, who needs neither password nor rights; an unknown one is good enough',
       }),
     ),
     port: Type.Optional({ ...Port, description: "Port to probe; the target's own port when absent" }),

@@ -3,6 +3,7 @@
 // A node refuses an image with a field that it does not know (B14), so every object here is closed.
 import { type Static, Type } from 'typebox';
 import { Resilience } from './resilience.ts';
+import { RelayPolicy } from './relay-policy.ts';
 import { ListenerPolicy, RulePolicy } from './rule-policy.ts';
 import { TlsPolicy } from './tls-policy.ts';
 
@@ -32,12 +33,14 @@ export type Generation = Static<typeof Generation>;
 /** How a target's liveness is probed. Times in milliseconds. */
 export const CheckSpec = Type.Object(
   {
-    type: Type.Enum(['tcp', 'udp', 'icmp', 'http', 'none']),
+    type: Type.Enum(['tcp', 'udp', 'icmp', 'http', 'mysql', 'none']),
     intervalMs: Type.Integer({ minimum: 100, maximum: 300_000 }),
     timeoutMs: Type.Integer({ minimum: 50, maximum: 60_000 }),
     healthyThreshold: Type.Integer({ minimum: 1, maximum: 10 }),
     unhealthyThreshold: Type.Integer({ minimum: 1, maximum: 10 }),
     port: Type.Optional(PortNumber),
+    /** Logs in as this user, without a password, and leaves. */
+    mysql: Type.Optional(Type.Object({ user: Type.String({ maxLength: 80 }) }, closed)),
     http: Type.Optional(
       Type.Object(
         {
@@ -267,6 +270,11 @@ export const ProxyListenerRow = Type.Object(
     /** The group of a relay listener, which has no rules. */
     group: Type.Optional(StableId),
     scheduler: Type.Optional(Type.Enum(['wrr', 'least-connections', 'ip-hash', 'maglev'])),
+    /** Of relay listeners: a connection on which neither side says anything, or a UDP session, ends after this. */
+    idleSeconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 86_400 })),
+    relay: Type.Optional(RelayPolicy),
+    /** Groups that `relay.mysql` names, by resource id. */
+    mysqlGroups: Type.Optional(Type.Array(Type.Object({ name: Type.String(), group: StableId }, closed))),
   },
   closed,
 );

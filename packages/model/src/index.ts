@@ -20,6 +20,7 @@ export * from './load-balancer.ts';
 export * from './node.ts';
 export * from './plugin.ts';
 export * from './resilience.ts';
+export * from './relay-policy.ts';
 export * from './rule.ts';
 export * from './rule-policy.ts';
 export * from './status.ts';

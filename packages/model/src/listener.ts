@@ -2,6 +2,7 @@
 import { type Static, Type } from 'typebox';
 import { CertificateId, closed, ListenerId, LoadBalancerId, Name, Port, Revision, TargetGroupId } from './ids.ts';
 import { LIMITS } from './limits.ts';
+import { RelayPolicy } from './relay-policy.ts';
 import { ListenerPolicy } from './rule-policy.ts';
 import { TlsPolicy } from './tls-policy.ts';
 
@@ -75,6 +76,7 @@ const optional = {
   certificates: Type.Optional(fields.certificates),
   tls: Type.Optional(TlsPolicy),
   http2: Type.Optional(fields.http2),
+  relay: Type.Optional(RelayPolicy),
   policy: Type.Optional(ListenerPolicy),
 };
 
@@ -110,6 +112,7 @@ export const Listener = Type.Object(
     certificates: fields.certificates,
     tls: Type.Optional(TlsPolicy),
     http2: Type.Optional(fields.http2),
+    relay: Type.Optional(RelayPolicy),
     policy: Type.Optional(ListenerPolicy),
     revision: Revision,
   },
@@ -117,7 +120,7 @@ export const Listener = Type.Object(
 );
 export type Listener = Static<typeof Listener>;
 
-/** True for listeners whose connections end on a proxy. */
-export function isProxied(protocol: ListenerProtocol): boolean {
-  return protocol !== 'TCP' && protocol !== 'UDP';
+/** True for listeners whose connections end on a proxy. A UDP relay is no reason: directors forward datagrams themselves. */
+export function isProxied({ protocol, relay }: Pick<ListenerInput, 'protocol' | 'relay'>): boolean {
+  return protocol === 'TCP' ? relay !== undefined : protocol !== 'UDP';
 }

@@ -1,6 +1,7 @@
 // The plugin contract with its two examples: a layer-7 filter and a scheduler.
 import { expect, test } from 'vitest';
 import { maintenancePlugin } from './examples/maintenance-filter.ts';
+import { mysqlRouterPlugin } from './examples/mysql-router.ts';
 import { twoChoicesPlugin } from './examples/two-choices-scheduler.ts';
 import { createPluginHost, definePlugin, type FilterRequest, type FilterResponse } from './plugin.ts';
 
@@ -72,6 +73,21 @@ test('a plugin that fails in setup is left out whole, and those around it stay',
   });
   expect(host.extensions('filter').map(({ name }) => name)).toEqual(['maintenance']);
   expect(errors).toEqual(['broken']);
+});
+
+test('the example of a MySQL router takes the first route that fits', async () => {
+  const plugin = mysqlRouterPlugin([
+    { user: 'report', targetGroup: 'lbtg-replica' },
+    { schema: 'archive', targetGroup: 'lbtg-archive' },
+  ]);
+  const [router] = (await createPluginHost([plugin], silent)).extensions('mysqlRouter');
+  const login = { attributes: {}, client: { address: '192.0.2.1', port: 1 }, listener: 'db' };
+  const routes = [
+    router?.route({ ...login, user: 'report', schema: 'archive' }),
+    router?.route({ ...login, user: 'alice', schema: 'archive' }),
+    router?.route({ ...login, user: 'alice', schema: '' }),
+  ];
+  expect(routes).toEqual(['lbtg-replica', 'lbtg-archive', undefined]);
 });
 
 test('an extension that throws is reported and answered with the alternative', async () => {

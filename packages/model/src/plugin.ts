@@ -55,6 +55,24 @@ export interface Scheduler {
   pick(flow: SchedulerFlow, candidates: readonly SchedulerCandidate[]): number;
 }
 
+/** What a MySQL client says of itself before it has proved it. */
+export interface MysqlLogin {
+  readonly user: string;
+  /** Empty when the client names none. */
+  readonly schema: string;
+  /** Connection attributes as `program_name`. */
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly client: { readonly address: string; readonly port: number };
+  readonly listener: string;
+}
+
+/** Called for each login of a relay with `mysql`. Must not wait. */
+export interface MysqlRouter {
+  readonly name: string;
+  /** Id of a target group that the listener allows; undefined: no opinion. */
+  route(login: MysqlLogin): string | undefined;
+}
+
 export interface HealthProbe {
   readonly name: string;
   probe(target: { address: string; port: number }, signal: AbortSignal): Promise<boolean>;
@@ -94,6 +112,7 @@ export interface ApiDialect {
 export interface ExtensionPoints {
   filter: L7Filter;
   scheduler: Scheduler;
+  mysqlRouter: MysqlRouter;
   probe: HealthProbe;
   announcer: Announcer;
   discovery: ServiceDiscovery;
@@ -133,6 +152,7 @@ export interface PluginHostOptions {
 const POINTS: readonly ExtensionPoint[] = [
   'filter',
   'scheduler',
+  'mysqlRouter',
   'probe',
   'announcer',
   'discovery',

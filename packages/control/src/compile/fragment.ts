@@ -38,9 +38,9 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
     warnings: [],
   };
   for (const listener of listeners) {
-    if (isProxied(listener.protocol)) layer7Rows(input, listener, fragment);
+    if (isProxied(listener)) layer7Rows(input, listener, fragment);
     else layer4Rows(input, listener, fragment);
-    if (!isProxied(listener.protocol) && fragment.isRelayed && net === 0) relayRow(input, listener, fragment);
+    if (!isProxied(listener) && fragment.isRelayed && net === 0) relayRow(input, listener, fragment);
   }
   return { ...fragment, warnings: [...new Set(fragment.warnings)] };
 }

@@ -118,7 +118,11 @@ function remembered(placement: Placement, memo: CompileMemo, id: string): Fragme
   const { state } = placement;
   if (state.broken.size > 0) return tryFragment(placement, memo.ids, id);
   const listeners = placement.listenersByLoadBalancer.get(id) ?? [];
-  const groups = listeners.flatMap(({ targetGroup, rules }) => [targetGroup, ...rules.map((rule) => rule.targetGroup)]);
+  const groups = listeners.flatMap(({ targetGroup, rules, relay }) => [
+    targetGroup,
+    ...rules.map((rule) => rule.targetGroup),
+    ...(relay?.mysql?.targetGroups ?? []),
+  ]);
   const inputs = [
     state.placementToken,
     state.loadBalancer.get(KEY.loadBalancer(id)),

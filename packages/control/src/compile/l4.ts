@@ -1,5 +1,5 @@
 // TCP and UDP listeners → director rows: DNAT × GRE for VPC targets, DNAT × IPIP or none for physical ones (design.md walk 1; P23).
-import type { ListenerRow } from '@openclb/model';
+import type { CheckSpec, ListenerRow } from '@openclb/model';
 import type { StoredListener, StoredTargetGroup } from '../desired/state.ts';
 import { byId, checkSpecOf, familyOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
 import { CompileProblem } from './stable-id.ts';
@@ -67,7 +67,7 @@ function groupRows(
     name: group.id,
     slots: group.slots,
     targets: resolved.map(({ id, weight }) => ({ target: ids.of(`${id}/v${family}`), weight })),
-    check: checkSpecOf(group.healthCheck),
+    check: directorCheck(group),
   });
   for (const { id, net, address, port, encapsulation, host, node } of resolved) {
     const hostId = host === null ? null : ids.of(`host/${host.name}`);
@@ -90,6 +90,12 @@ function groupRows(
     }
   }
   return resolved;
+}
+
+/** Directors speak no MySQL: a handshake says the same of the machine. */
+function directorCheck({ healthCheck }: StoredTargetGroup): CheckSpec {
+  const { mysql: _, ...check } = checkSpecOf(healthCheck);
+  return check.type === 'mysql' ? { ...check, type: 'tcp' } : check;
 }
 
 function checkTargets(

@@ -10,12 +10,12 @@ import { resolveTarget } from './targets.ts';
 export const PROXY_POOL = 'proxy-pool';
 /** The director sees half of such a flow, so it cannot tell idle from done earlier (P20). */
 const PROXY_IDLE_SECONDS = 900;
-const KIND = { HTTP: 'http', HTTPS: 'https', TCP_SSL: 'tcp-ssl' } as const;
+const KIND = { HTTP: 'http', HTTPS: 'https', TCP_SSL: 'tcp-ssl', TCP: 'tcp' } as const;
 
 export function layer7Rows(input: FragmentInput, listener: StoredListener, fragment: Fragment): void {
   const { ids, loadBalancer } = input;
   const { protocol } = listener;
-  if (protocol === 'TCP' || protocol === 'UDP') return;
+  if (protocol === 'UDP') return;
   // A proxy tells VPCs apart by its own source address, and a VIP of a VPC may exist twice: it would not know whose request it holds.
   if (loadBalancer.network === 'internal')
     throw new CompileProblem(`${listener.id}: internal load balancers have TCP and UDP listeners only`);
@@ -30,10 +30,8 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
     certificates: listener.certificates,
     rules: [],
   };
-  if (protocol === 'TCP_SSL') {
-    row.group = proxyGroup(input, listener.targetGroup, `target group of ${listener.id}`, fragment);
-    row.scheduler = listener.scheduler;
-  } else {
+  if (protocol === 'TCP_SSL' || protocol === 'TCP') Object.assign(row, relayFields(input, listener, fragment));
+  else {
     row.rules = [...listener.rules].sort(byId).map((rule) => ruleRow(input, rule, fragment));
     if (listener.policy !== undefined) row.policy = listener.policy;
     if (listener.http2 !== undefined) row.http2 = listener.http2;
@@ -116,9 +114,23 @@ export function relayRow(input: FragmentInput, listener: StoredListener, fragmen
     protocol: listener.protocol === 'UDP' ? 'udp' : 'tcp',
     certificates: [],
     rules: [],
-    group: proxyGroup(input, listener.targetGroup, `target group of ${listener.id}`, fragment),
-    scheduler: listener.scheduler,
+    ...relayFields(input, listener, fragment),
   });
+}
+
+function relayFields(input: FragmentInput, listener: StoredListener, fragment: Fragment): Partial<ProxyListenerRow> {
+  const { relay, scheduler, idleSeconds } = listener;
+  const mysqlGroups = (relay?.mysql?.targetGroups ?? []).map((id) => ({
+    name: id,
+    group: proxyGroup(input, id, `relay of ${listener.id}`, fragment),
+  }));
+  return {
+    group: proxyGroup(input, listener.targetGroup, `target group of ${listener.id}`, fragment),
+    scheduler,
+    idleSeconds,
+    ...(relay === undefined ? {} : { relay }),
+    ...(mysqlGroups.length === 0 ? {} : { mysqlGroups }),
+  };
 }
 
 /** Adds a group's rows once; answers its stable id. */

@@ -5,6 +5,7 @@ import {
   type GroupRow,
   type HealthCheck,
   HEALTH_CHECK_DEFAULTS,
+  MYSQL_PROBE_USER,
   type HostRow,
   type ListenerRow,
   type ProxyListenerRow,
@@ -72,6 +73,7 @@ export function checkSpecOf(check: HealthCheck): CheckSpec {
     healthyThreshold: check.healthyThreshold ?? D.healthyThreshold,
     unhealthyThreshold: check.unhealthyThreshold ?? D.unhealthyThreshold,
     ...(check.port === undefined ? {} : { port: check.port }),
+    ...(type === 'mysql' ? { mysql: { user: check.mysqlUser ?? MYSQL_PROBE_USER } } : {}),
     ...(type === 'http'
       ? {
           http: {

@@ -55,8 +55,7 @@ export function placementOf(state: DesiredState, own?: readonly string[]): Place
   const isRelayed = ({ id, vips }: StoredLoadBalancer): boolean =>
     !hasDirector ||
     (own !== undefined &&
-      (vips.some((vip) => own.includes(vip)) ||
-        (listenersByLoadBalancer.get(id) ?? []).some(({ protocol }) => isProxied(protocol))));
+      (vips.some((vip) => own.includes(vip)) || (listenersByLoadBalancer.get(id) ?? []).some(isProxied)));
   return { state, hostByAddress, nodeByPhysical, listenersByLoadBalancer, isRelayed };
 }
 

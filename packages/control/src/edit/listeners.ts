@@ -6,6 +6,7 @@ import {
   LIMITS,
   LISTENER_DEFAULTS,
   type ListenerInput,
+  type RelayPolicy,
   RESERVED_LISTEN_PORTS,
   RULE_DEFAULTS,
   type RuleInput,
@@ -13,7 +14,14 @@ import {
 import { KEY, PREFIX } from '../desired/keys.ts';
 import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
-import { answersItself, checkListenerPolicy, checkRegex, checkRulePolicy, conditionOf } from './policy.ts';
+import {
+  answersItself,
+  checkListenerPolicy,
+  checkNetworks,
+  checkRegex,
+  checkRulePolicy,
+  conditionOf,
+} from './policy.ts';
 import { checkUpstreamPolicy } from './upstream.ts';
 import { compact, type Edit, newId, reject, requireReference } from './context.ts';
 
@@ -33,6 +41,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
   if (input.targetGroup !== undefined) {
     requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
   }
+  if (input.relay !== undefined) checkRelay(edit, protocol, input.relay);
   for (const [index, id] of (input.certificates ?? []).entries()) {
     requireReference(edit, KEY.certificate(id), `/certificates/${index}`, id);
   }
@@ -50,7 +59,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     name: input.name ?? `${protocol.toLowerCase()}-${port}`,
     protocol,
     port,
-    scheduler: input.scheduler ?? (isProxied(protocol) ? 'wrr' : 'maglev'),
+    scheduler: input.scheduler ?? (isProxied(input) ? 'wrr' : 'maglev'),
     translation: input.translation ?? LISTENER_DEFAULTS.translation,
     targetGroup: input.targetGroup,
     idleSeconds: input.idleSeconds ?? idle,
@@ -60,6 +69,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     certificates: input.certificates ?? [],
     tls: input.tls,
     http2: input.http2,
+    relay: input.relay,
     policy: input.policy,
     rules: before?.rules ?? [],
   }) as StoredListener;
@@ -69,16 +79,32 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
   return listener;
 }
 
+function checkRelay(edit: Edit, protocol: ListenerInput['protocol'], relay: RelayPolicy): void {
+  if (protocol === 'HTTP' || protocol === 'HTTPS')
+    reject('/relay', 'is for TCP, UDP and TCP_SSL listeners', 'HTTP listeners have `policy`.');
+  if (protocol === 'UDP' && relay.proxyProtocol === 'v1')
+    reject('/relay/proxyProtocol', 'must be v2 on a UDP listener: v1 knows no datagrams');
+  if (protocol === 'UDP' && relay.proxyProtocolFrom !== undefined)
+    reject('/relay/proxyProtocolFrom', 'is not for UDP listeners');
+  if (protocol !== 'TCP' && relay.mysql !== undefined) reject('/relay/mysql', 'is for TCP listeners');
+  checkNetworks('/relay/proxyProtocolFrom', relay.proxyProtocolFrom);
+  checkNetworks('/relay/allow', relay.allow);
+  checkNetworks('/relay/deny', relay.deny);
+  for (const [index, id] of (relay.mysql?.targetGroups ?? []).entries()) {
+    requireReference(edit, KEY.targetGroup(id), `/relay/mysql/targetGroups/${index}`, id);
+  }
+}
+
 /** What fits together on a listener; the same limits that compile relies on. */
 function checkCombination(input: ListenerInput): void {
   const { protocol, scheduler, translation, targetGroup, certificates = [] } = input;
   const isHttp = protocol === 'HTTP' || protocol === 'HTTPS';
   if (isHttp && targetGroup !== undefined)
     reject('/targetGroup', `an ${protocol} listener sends by rules`, 'Create a rule that names the target group.');
-  if (!isProxied(protocol) && scheduler !== undefined && scheduler !== 'maglev' && scheduler !== 'wrr') {
+  if (!isProxied(input) && scheduler !== undefined && scheduler !== 'maglev' && scheduler !== 'wrr') {
     reject('/scheduler', `must be maglev or wrr on a ${protocol} listener`);
   }
-  if (isProxied(protocol) && translation !== undefined && translation !== 'auto') {
+  if (isProxied(input) && translation !== undefined && translation !== 'auto') {
     reject('/translation', `must be auto on a ${protocol} listener: it ends on a proxy`);
   }
   if (translation === 'fullnat')

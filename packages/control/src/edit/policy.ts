@@ -90,7 +90,7 @@ function checkAccess({ allow, deny, rates }: Access): void {
   }
 }
 
-function checkNetworks(field: string, texts: readonly string[] | undefined): void {
+export function checkNetworks(field: string, texts: readonly string[] | undefined): void {
   for (const [index, text] of (texts ?? []).entries()) {
     const isNetwork = text.includes('/') ? parseCidr(text) !== undefined : parseAddress(text) !== undefined;
     if (!isNetwork) reject(`${field}/${index}`, `${text} is neither an address nor a prefix with zero host bits`);

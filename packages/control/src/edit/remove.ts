@@ -13,7 +13,8 @@ export function userOf(state: DesiredState, kind: StoredKind, id: string | numbe
         state.listener,
         (value) =>
           value.targetGroup === id ||
-          value.rules.some((rule) => rule.targetGroup === id || rule.policy?.mirror?.targetGroup === id),
+          value.rules.some((rule) => rule.targetGroup === id || rule.policy?.mirror?.targetGroup === id) ||
+          (value.relay?.mysql?.targetGroups ?? []).includes(String(id)),
       );
     case 'certificate':
       return find(state.listener, (value) => value.certificates.includes(String(id)));

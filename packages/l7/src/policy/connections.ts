@@ -123,8 +123,10 @@ export class ConnectionLimits {
       const behind =
         client === null ? accepted : { ...accepted, clientAddress: client.address, clientPort: client.port };
       if (!this.#count(socket, behind)) return;
+      const isRelay = accepted.binding.listener.protocol === 'tcp';
       admitted(behind);
-      socket.resume();
+      // A relay reads when its target is there, and not before.
+      if (!isRelay) socket.resume();
     });
   }
 

@@ -1,25 +1,19 @@
-// A terminating UDP listener: one socket towards the target for each client address and port, closed after 300 s of silence (E2).
+// A terminating UDP listener: one session for each client address and port, with a socket of its own towards the target, closed after
+// 300 s of silence (E2) or what the listener says.
 import dgram from 'node:dgram';
 import type { CompiledImage, CompiledListener, Prepared } from '../image.ts';
-import type { Target } from '../upstream.ts';
-import type { Timed } from '../wheel.ts';
-import { proxyHeader } from './proxy-protocol.ts';
 import type { RelayContext } from './context.ts';
+import { mayEnter } from './policy.ts';
+import { UdpSession } from './udp-session.ts';
 
-const IDLE_MS = 300_000;
-const FLOWS_MAX = 20_000;
-
-interface Flow extends Timed {
-  readonly socket: dgram.Socket;
-  readonly target: Target;
-  isClosed: boolean;
-}
+const SESSIONS_MAX = 20_000;
 
 interface Open {
   readonly socket: dgram.Socket;
   readonly vip: string;
   listener: CompiledListener;
-  readonly flows: Map<string, Flow>;
+  readonly sessions: Map<string, UdpSession>;
+  readonly byClient: Map<string, number>;
 }
 
 /** All UDP listeners of a proxy. Each VIP has its own socket, so that answers leave from the VIP. */
@@ -33,7 +27,7 @@ export class UdpRelays {
     this.#reusePort = reusePort;
   }
 
-  /** Binds what the image adds. Its commit closes what the image drops. */
+  /** Binds what the image adds. Its commit closes what the image drops; sessions of what stays go on. */
   async prepare(image: CompiledImage): Promise<Prepared> {
     const wanted = new Map<string, { vip: string; listener: CompiledListener }>();
     for (const listener of image.listeners) {
@@ -77,65 +71,40 @@ export class UdpRelays {
     await promise;
     socket.off('error', reject);
     socket.on('error', () => this.#context.count('udp-error'));
-    const open: Open = { socket, vip, listener, flows: new Map() };
+    const open: Open = { socket, vip, listener, sessions: new Map(), byClient: new Map() };
     socket.on('message', (message, peer) => this.#message(open, message, peer));
     return open;
   }
 
   #message(open: Open, message: Buffer, peer: dgram.RemoteInfo): void {
     const key = `${peer.address} ${peer.port}`;
-    const flow = open.flows.get(key) ?? this.#flow(open, key, peer);
-    if (flow === null) return;
-    this.#context.wheel.set(flow, IDLE_MS);
-    const { address, port } = flow.target.identity;
-    const { clientAddress, clientPort, vip, vport } = endpointsOf(open, peer);
-    const header = proxyHeader(
-      this.#context.proxyProtocol === 'v2' ? 'v2' : 'off',
-      { clientAddress, clientPort, vip, vport },
-      'udp',
-    );
-    flow.socket.send(header.length === 0 ? message : Buffer.concat([header, message]), port, address);
+    const session = open.sessions.get(key) ?? this.#begin(open, key, peer);
+    session?.send(message);
   }
 
-  #flow(open: Open, key: string, peer: dgram.RemoteInfo): Flow | null {
-    const { listener } = open;
-    if (open.flows.size >= FLOWS_MAX) {
-      this.#context.count('udp-flows-full');
+  /** Null, and counted, where a limit or a network forbids it or no target is left. */
+  #begin(open: Open, key: string, peer: dgram.RemoteInfo): UdpSession | null {
+    const { listener, sessions, byClient } = open;
+    const { relay } = listener;
+    const refuse = (reason: string): null => {
+      this.#context.count(reason);
       return null;
-    }
-    const member = listener.group!.pick({
-      scheduler: listener.scheduler,
-      listener: listener.name,
-      tried: [],
-      ...endpointsOf(open, peer),
-    });
-    if (member === null) {
-      this.#context.count('no-target');
-      return null;
-    }
-    const { target } = member;
-    const socket = dgram.createSocket(target.identity.address.includes(':') ? 'udp6' : 'udp4');
-    const flow: Flow = {
-      socket,
-      target,
-      isClosed: false,
-      deadline: Infinity,
-      wheelTick: -1,
-      onDeadline() {
-        closeFlow(flow);
-        open.flows.delete(key);
-      },
     };
-    socket.on('error', () => this.#context.count('udp-error'));
-    socket.on('message', (answer) => {
-      this.#context.wheel.set(flow, IDLE_MS);
-      open.socket.send(answer, peer.port, peer.address);
+    if (relay !== null && !mayEnter(relay, peer.address)) return refuse('source-denied');
+    if (sessions.size >= Math.min(SESSIONS_MAX, relay?.connectionsMax ?? Infinity)) return refuse('udp-flows-full');
+    const own = byClient.get(peer.address) ?? 0;
+    if (own >= (relay?.connectionsPerClientMax ?? Infinity)) return refuse('client-full');
+    const session = UdpSession.open(this.#context, open, peer, () => {
+      if (sessions.get(key) !== session) return;
+      sessions.delete(key);
+      const left = byClient.get(peer.address)! - 1;
+      if (left === 0) byClient.delete(peer.address);
+      else byClient.set(peer.address, left);
     });
-    if (target.identity.source !== null) socket.bind({ address: target.identity.source });
-    target.active++;
-    target.requests++;
-    open.flows.set(key, flow);
-    return flow;
+    if (session === null) return null;
+    sessions.set(key, session);
+    byClient.set(peer.address, own + 1);
+    return session;
   }
 
   addresses(): { address: string; port: number }[] {
@@ -148,19 +117,8 @@ export class UdpRelays {
   }
 }
 
-function endpointsOf(open: Open, peer: dgram.RemoteInfo) {
-  return { clientAddress: peer.address, clientPort: peer.port, vip: open.vip, vport: open.listener.port };
-}
-
-function closeFlow(flow: Flow): void {
-  if (flow.isClosed) return;
-  flow.isClosed = true;
-  flow.target.active--;
-  flow.socket.close();
-}
-
 function closeOpen(open: Open): void {
+  // Each leaves the map while it is walked, which a Map allows.
+  for (const session of open.sessions.values()) session.close('');
   open.socket.close();
-  for (const flow of open.flows.values()) closeFlow(flow);
-  open.flows.clear();
 }
