@@ -64,7 +64,9 @@ const timer = setInterval(tick, TICK_MS);
 port.on('message', (message: ToWorker) => void on(message));
 post({ type: 'ready' });
 
-async function extensionsOf({ module }: WorkerStart): Promise<Pick<ProxyOptions, 'filters' | 'schedulers'>> {
+async function extensionsOf({
+  module,
+}: WorkerStart): Promise<Pick<ProxyOptions, 'filters' | 'schedulers' | 'mysqlRouters'>> {
   if (module === null) return {};
   const { setup } = (await import(module.url)) as { setup: (data: unknown) => Promise<Pick<ProxyOptions, 'filters'>> };
   return setup(module.data);

@@ -34,7 +34,7 @@ interface Thread {
 export async function startWorkers(options: ProxyOptions, count: number, simple: ProxyImage | null): Promise<Proxy> {
   if (!Number.isInteger(count) || count > WORKERS_MAX)
     throw new RangeError(`a proxy has 1 to ${WORKERS_MAX} workers, not ${count}`);
-  for (const name of ['filters', 'schedulers', 'tlsProviders'] as const) {
+  for (const name of ['filters', 'schedulers', 'mysqlRouters', 'tlsProviders'] as const) {
     if ((options[name]?.length ?? 0) > 0)
       throw new TypeError(`${name} cannot be sent to workers: export them from a module and name it in workerModule`);
   }
