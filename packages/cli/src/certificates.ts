@@ -5,16 +5,21 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Agent, request } from 'undici';
+import type { TicketSecrets } from '@openclb/model';
 import { sentenceOf } from './errors.ts';
 import type { Log } from './log.ts';
 
 export interface Certificate {
   readonly certificate: string;
   readonly privateKey: string;
+  /** OCSP response (DER) to staple. */
+  readonly ocsp?: Uint8Array;
 }
 
 export interface CertificateSource {
   readonly find: (id: string) => Promise<Certificate | undefined>;
+  /** Secrets of session tickets; the kept ones where there is no controller. */
+  readonly tickets: () => Promise<TicketSecrets | undefined>;
   close(): Promise<void>;
 }
 
@@ -33,31 +38,46 @@ export async function certificateSource(options: {
   const { controller, log } = options;
   const agent = new Agent({ maxResponseSize: ANSWER_BYTES_MAX, connect: { timeout: TIMEOUT_MS } });
   const vault = options.stateDir === undefined ? null : await openVault(options.stateDir, options.id, log);
+  /** Asks the controller and keeps the answer sealed; without one, what was kept. */
+  const keep = async (id: string, path: string): Promise<Secret | undefined> => {
+    try {
+      const fetched = await fetchSecret(controller, path, agent);
+      if (fetched !== undefined) await vault?.put(id, fetched);
+      return fetched;
+    } catch (error) {
+      const kept = await vault?.get(id);
+      log.warn(
+        { certificate: id, reason: sentenceOf(error), kept: kept !== undefined },
+        'no controller to fetch a certificate from',
+      );
+      return kept;
+    }
+  };
   return {
     async find(id) {
-      try {
-        const fetched = await fetchCertificate(controller, id, agent);
-        if (fetched !== undefined) await vault?.put(id, fetched);
-        return fetched;
-      } catch (error) {
-        const kept = await vault?.get(id);
-        log.warn(
-          { certificate: id, reason: sentenceOf(error), kept: kept !== undefined },
-          'no controller to fetch a certificate from',
-        );
-        return kept;
-      }
+      const found = await keep(id, `certificates/${encodeURIComponent(id)}`);
+      return found === undefined ? undefined : certificateOf(found);
     },
+    tickets: async () => (await keep('session tickets', 'ticket-secrets')) as TicketSecrets | undefined,
     close: () => agent.destroy(),
   };
 }
 
-async function fetchCertificate(
+/** As the controller sends it. */
+type Secret = Readonly<Record<string, unknown>>;
+
+function certificateOf({ certificate, privateKey, ocsp }: Secret): Certificate {
+  if (typeof certificate !== 'string' || typeof privateKey !== 'string')
+    throw new Error('the controller sent no certificate');
+  return { certificate, privateKey, ...(typeof ocsp === 'string' ? { ocsp: Buffer.from(ocsp, 'base64') } : {}) };
+}
+
+async function fetchSecret(
   { url, token }: { readonly url: string; readonly token: string },
-  id: string,
+  path: string,
   dispatcher: Agent,
-): Promise<Certificate | undefined> {
-  const answer = await request(new URL(`/link/v1/certificates/${encodeURIComponent(id)}`, url), {
+): Promise<Secret | undefined> {
+  const answer = await request(new URL(`/link/v1/${path}`, url), {
     headers: { authorization: `Bearer ${token}` },
     dispatcher,
     headersTimeout: TIMEOUT_MS,
@@ -66,15 +86,12 @@ async function fetchCertificate(
   const text = await answer.body.text();
   if (answer.statusCode === 404) return undefined;
   if (answer.statusCode !== 200) throw new Error(`the controller answered ${answer.statusCode}`);
-  const { certificate, privateKey } = JSON.parse(text) as Partial<Certificate>;
-  if (typeof certificate !== 'string' || typeof privateKey !== 'string')
-    throw new Error('the controller sent no certificate');
-  return { certificate, privateKey };
+  return JSON.parse(text) as Secret;
 }
 
 interface Vault {
-  get(id: string): Promise<Certificate | undefined>;
-  put(id: string, certificate: Certificate): Promise<void>;
+  get(id: string): Promise<Secret | undefined>;
+  put(id: string, secret: Secret): Promise<void>;
 }
 
 /** One sealed file a certificate: nonce, tag, AES-256-GCM over the JSON with the id as associated data. */
@@ -92,9 +109,9 @@ async function openVault(stateDir: string, node: string, log: Log): Promise<Vaul
         return undefined;
       }
     },
-    async put(id, certificate) {
+    async put(id, secret) {
       const path = pathOf(id);
-      await writeFile(`${path}.new`, seal(key, id, certificate), { mode: 0o600 });
+      await writeFile(`${path}.new`, seal(key, id, secret), { mode: 0o600 });
       await rename(`${path}.new`, path);
     },
   };
@@ -111,17 +128,17 @@ async function nodeKey(path: string): Promise<Buffer> {
   return key;
 }
 
-function seal(key: Buffer, id: string, certificate: Certificate): Buffer {
+function seal(key: Buffer, id: string, secret: Secret): Buffer {
   const nonce = randomBytes(NONCE_BYTES);
   const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(id));
-  const sealed = Buffer.concat([cipher.update(JSON.stringify(certificate)), cipher.final()]);
+  const sealed = Buffer.concat([cipher.update(JSON.stringify(secret)), cipher.final()]);
   return Buffer.concat([nonce, cipher.getAuthTag(), sealed]);
 }
 
-function open(key: Buffer, id: string, sealed: Buffer): Certificate {
+function open(key: Buffer, id: string, sealed: Buffer): Secret {
   const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, NONCE_BYTES), { authTagLength: TAG_BYTES })
     .setAAD(Buffer.from(id))
     .setAuthTag(sealed.subarray(NONCE_BYTES, NONCE_BYTES + TAG_BYTES));
   const text = Buffer.concat([decipher.update(sealed.subarray(NONCE_BYTES + TAG_BYTES)), decipher.final()]).toString();
-  return JSON.parse(text) as Certificate;
+  return JSON.parse(text) as Secret;
 }

@@ -7,6 +7,7 @@ import { certificateSource } from './certificates.ts';
 import { sentenceOf } from './errors.ts';
 import type { Log } from './log.ts';
 import { type Running, startAll } from './role.ts';
+import { followTickets } from './tickets.ts';
 
 export interface ProxyNodeOptions {
   readonly id: string;
@@ -63,6 +64,7 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         onError: (source, error) => log.error({ source, reason: sentenceOf(error) }, 'a filter failed'),
       }),
     );
+    stack.add(await followTickets(certificates.tickets, (secret) => proxy.setTicketSecret(secret)));
     const port = endpoint?.port ?? 'sockets';
     const take = adopter(proxy, endpoint);
     let link: Link | null = null;

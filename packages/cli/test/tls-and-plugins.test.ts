@@ -10,6 +10,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { certificateSource } from '../src/certificates.ts';
 import { createLog } from '../src/log.ts';
 import { up } from '../src/up/up.ts';
+import { followTickets, secretAt } from '../src/tickets.ts';
 import { certificate, privateKey } from './certificate.ts';
 import { clb, startClb } from './clb.ts';
 import { closers, freePort, get, portOf, web } from './servers.ts';
@@ -122,26 +123,55 @@ test('a proxy keeps the certificates in use sealed on disk and finds them withou
     method: 'POST',
     url: '/v1/certificates',
     headers: { authorization: 'Bearer key' },
-    payload: { name: 'www', certificate, privateKey },
+    payload: { name: 'www', certificate, privateKey, ocsp: 'MAMKAQA=' },
   });
   const { id } = made.json<{ id: string }>();
   const options = { id: 'px1', controller: { url, token: 'join' }, stateDir: folder, log: silent };
   const source = await certificateSource(options);
-  expect(await source.find(id)).toEqual({ certificate, privateKey });
+  const expected = { certificate, privateKey, ocsp: Buffer.from('MAMKAQA=', 'base64') };
+  expect(await source.find(id)).toEqual(expected);
   expect(await source.find('cert-none')).toBeUndefined();
+  const tickets = (await source.tickets())!;
+  expect(Buffer.from(tickets.secret, 'base64')).toHaveLength(32);
   await source.close();
   await app.close();
 
-  const [sealed = ''] = await readdir(join(folder, 'px1.certificates'));
-  const onDisk = await readFile(join(folder, 'px1.certificates', sealed), 'latin1');
-  expect(onDisk).not.toContain('PRIVATE KEY');
+  for (const sealed of await readdir(join(folder, 'px1.certificates'))) {
+    const onDisk = await readFile(join(folder, 'px1.certificates', sealed), 'latin1');
+    expect(onDisk).not.toMatch(/PRIVATE KEY|secret/);
+  }
   const later = await certificateSource(options);
   closers.push(() => later.close());
-  expect(await later.find(id)).toEqual({ certificate, privateKey });
+  expect(await later.find(id)).toEqual(expected);
+  expect(await later.tickets()).toEqual(tickets);
 
   // With another node's key it is noise.
   await writeFile(join(folder, 'px1.key'), Buffer.alloc(32));
   const stranger = await certificateSource(options);
   closers.push(() => stranger.close());
   expect(await stranger.find(id)).toBeUndefined();
+});
+
+test('ticket secrets are used on their day, with or without a controller, and never longer', async () => {
+  const day = 24 * 60 * 60 * 1000;
+  const [secret, next] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const given = { secret: secret.toString('base64'), next: next.toString('base64'), changesAtMs: 10 * day };
+  expect(secretAt(given, 9.5 * day)).toEqual(secret);
+  expect(secretAt(given, 10.5 * day)).toEqual(next);
+  expect([secretAt(given, 11 * day), secretAt(given, 8.9 * day)]).toEqual([null, null]);
+
+  let now = 10 * day - 60;
+  const used: Buffer[] = [];
+  let answers = 1;
+  const following = await followTickets(
+    () => Promise.resolve(answers-- > 0 ? given : undefined),
+    (given) => used.push(given),
+    () => now,
+  );
+  closers.push(() => following.close());
+  expect(used).toEqual([secret]);
+  now = 10 * day + 1;
+  for (let waited = 0; used.length < 2 && waited < 3000; waited += 10)
+    await new Promise((done) => setTimeout(done, 10));
+  expect(used).toEqual([secret, next]);
 });

@@ -25,6 +25,7 @@ import { logRoutes } from './routes/logs.ts';
 import { listenerRoutes } from './routes/listeners.ts';
 import { loadBalancerRoutes } from './routes/load-balancers.ts';
 import { nodeRoutes } from './routes/nodes.ts';
+import { openTickets, type TicketSource } from './link/tickets.ts';
 import { ruleRoutes } from './routes/rules.ts';
 import { questionRoutes } from './routes/questions.ts';
 import { serviceRoutes } from './routes/services.ts';
@@ -40,6 +41,7 @@ declare module 'fastify' {
     publisher: Publisher;
     board: StatusBoard;
     authority: Authority;
+    tickets: TicketSource;
   }
 }
 
@@ -72,6 +74,7 @@ export async function createController(options: ControllerOptions): Promise<Fast
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   app.decorate('authority', authority);
   app.decorate('publisher', publisher);
+  app.decorate('tickets', await openTickets(store, nowMs));
   app.decorate('board', statusBoard(mirror, publisher, nowMs));
   app.decorate('controller', makeController(store, mirror, pools, nowMs, options.oneBox));
   addErrors(app, log);

@@ -1,9 +1,14 @@
 // TLS policies and HTTP/2 of listeners on their way from the API to a proxy image: what is refused, what is compiled.
 import { checkImage, type ProxyImage, type TlsPolicy } from '@openclb/model';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { compile, resolvePools } from '../src/index.ts';
+import { openSqliteStore } from '../src/desired/sqlite.ts';
+import { openTickets } from '../src/link/tickets.ts';
 import { emptyState, putIntoState } from '../src/desired/state.ts';
-import { sampleConfig, startTestController, type TestController } from './cluster.ts';
+import { JOIN_TOKEN, sampleConfig, startTestController, type TestController } from './cluster.ts';
 
 /** A self-signed certificate of a.test and its key, made for tests. */
 const certificate = `-----BEGIN CERTIFICATE-----
@@ -86,5 +91,43 @@ describe('the TLS policy of a listener', () => {
     expect(one).toMatchObject({ tls, http2: false });
     expect(two).not.toHaveProperty('tls');
     expect(two).not.toHaveProperty('http2');
+  });
+});
+
+describe('secrets beside the image', () => {
+  const link = (path: string) =>
+    controller.app.inject({ url: `/link/v1${path}`, headers: { authorization: `Bearer ${JOIN_TOKEN}` } });
+
+  test('an OCSP response goes to the proxies with its certificate, and another certificate drops it', async () => {
+    const bad = await controller.call('PATCH', '/certificates/cert-a', { ocsp: 'MAMKAQY=' });
+    expect(bad).toMatchObject({ status: 400 });
+    expect((await controller.call('PATCH', '/certificates/cert-a', { ocsp: 'MAMKAQA=' })).status).toBe(200);
+    expect((await controller.call('GET', '/certificates/cert-a')).body).toMatchObject({ ocsp: 'MAMKAQA=' });
+    expect((await link('/certificates/cert-a')).json()).toMatchObject({ privateKey, ocsp: 'MAMKAQA=' });
+    await controller.call('PATCH', '/certificates/cert-a', { certificate, privateKey });
+    expect((await link('/certificates/cert-a')).json()).not.toHaveProperty('ocsp');
+  });
+
+  test('ticket secrets are the same for every node and every controller of one store, and other ones the next day', async () => {
+    const day = 24 * 60 * 60 * 1000;
+    const folder = mkdtempSync(join(tmpdir(), 'clb-tickets-'));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
+    let now = 100 * day;
+    const open = async () => {
+      const store = openSqliteStore({ path: join(folder, 'one.sqlite'), nowMs: () => now });
+      const tickets = await openTickets(store, () => now);
+      return { tickets, close: () => store.close() };
+    };
+    const first = await open();
+    const before = first.tickets.now();
+    expect(before.changesAtMs).toBe(101 * day);
+    expect(before.secret).not.toBe(before.next);
+    await first.close();
+    const second = await open();
+    expect(second.tickets.now()).toEqual(before);
+    now += day;
+    expect(second.tickets.now().secret).toBe(before.next);
+    await second.close();
+    expect((await controller.app.inject({ url: '/link/v1/ticket-secrets' })).statusCode).toBe(401);
   });
 });

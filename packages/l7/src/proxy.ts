@@ -80,6 +80,8 @@ export interface Proxy {
   health(): TargetHealth[];
   counters(): Counters;
   explain(request: ExplainRequest): Explanation;
+  /** Another `ticketSecret` for handshakes to come. */
+  setTicketSecret(secret: Uint8Array): void;
   /** Stops accepting, lets exchanges in flight end (`drainMs` at most), closes everything. */
   close(): Promise<void>;
 }
@@ -239,6 +241,8 @@ class ProxyProcess implements Proxy {
     const onClosed = (): void => this.#forget(entry);
     const downstream = new Http1Downstream(this.#context, socket, accepted, secure, onClosed, onHttp2);
     this.#connections.add(entry);
+    // A TLS provider may have paused it to put bytes back.
+    if (socket.isPaused()) socket.resume();
   }
 
   #serveHttp2(socket: net.Socket, accepted: Accepted, secure: SecureIdentity | null): void {
@@ -300,6 +304,10 @@ class ProxyProcess implements Proxy {
 
   explain(request: ExplainRequest): Explanation {
     return explain(this.#image, request);
+  }
+
+  setTicketSecret(secret: Uint8Array): void {
+    this.#tls.setTicketSecret(secret);
   }
 
   async close(): Promise<void> {

@@ -55,6 +55,12 @@ export class NodeTls implements TlsProvider {
     tickets.start(() => this.#rotate());
   }
 
+  /** Tickets of the secret before cost their clients one full handshake. */
+  setTicketSecret(secret: Uint8Array): void {
+    this.#tickets.set(secret);
+    this.#rotate();
+  }
+
   close(): void {
     this.#tickets.stop();
   }

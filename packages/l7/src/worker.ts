@@ -78,6 +78,8 @@ async function on(message: ToWorker): Promise<void> {
       return apply(message);
     case 'health':
       return share.readVerdicts();
+    case 'tickets':
+      return proxy.setTicketSecret(message.secret);
     case 'certificate': {
       const { ask, pair, error } = message;
       if (error === undefined) asked.get(ask)?.resolve(pair);

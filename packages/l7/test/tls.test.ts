@@ -1,6 +1,7 @@
 // HTTPS listeners: certificate by SNI, bodies through TLS, what is no TLS, handshakes that go nowhere.
 import tls from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import type { TlsProvider } from '../src/index.ts';
 import { imageOf } from '../src/simple.ts';
 import { CERTIFICATES } from './certificates.ts';
 import { get, getAndClose, okOrigin, origin, Peer, start } from './kit.ts';
@@ -124,5 +125,78 @@ describe('TLS', () => {
     await expect(start({ targets: ['http://127.0.0.1:1'], certificateIds: ['a.test'] })).rejects.toThrow(
       /a\.test, which is not here/,
     );
+  });
+
+  test('leaves records of another version to a second provider on the same port', async () => {
+    const target = await okOrigin();
+    const seen: Buffer[] = [];
+    // TLCP (GB/T 38636) begins with 16 01 01. This one takes five bytes for a handshake and speaks in plain behind it.
+    const tlcp: TlsProvider = {
+      name: 'tlcp',
+      claims: (first) => first[0] === 0x16 && first[1] === 1 && first[2] === 1,
+      accept: (socket, listener) =>
+        new Promise((resolve) => {
+          socket.once('data', (chunk: Buffer) => {
+            socket.pause();
+            seen.push(chunk.subarray(0, 5));
+            if (chunk.length > 5) socket.unshift(chunk.subarray(5));
+            resolve({
+              socket,
+              serverName: listener.name,
+              alpn: '',
+              clientFields: 'X-Client-Verify: SM2\r\n',
+              isMisdirected: () => false,
+            });
+          });
+          socket.resume();
+        }),
+    };
+    const { port, client, proxy } = await start({
+      targets: [target.url],
+      certificateIds: ['a.test'],
+      certificates,
+      tlsProviders: [tlcp],
+    });
+    const stranger = await client();
+    stranger.write(Buffer.from([0x16, 1, 1, 0, 0])).write(getAndClose());
+    await stranger.has('\r\n\r\nok');
+    expect(seen).toEqual([Buffer.from([0x16, 1, 1, 0, 0])]);
+    expect(target.peers[0]!.text).toContain('X-Client-Verify: SM2\r\n');
+    expect(target.peers[0]!.text).toContain('X-Forwarded-Proto: https\r\n');
+    const { peer } = await secure(port, 'a.test');
+    peer.write(getAndClose());
+    await peer.has('\r\n\r\nok');
+    const nobody = await client();
+    nobody.write(Buffer.from([0x16, 9, 9, 0, 0]));
+    await nobody.ended();
+    expect(proxy.counters().responses[2]).toBe(2);
+  });
+
+  test('resumes a session on any proxy with the same ticket secret, until it changes', async () => {
+    const target = await okOrigin();
+    const of = (secret: Buffer) =>
+      start({ targets: [target.url], certificateIds: ['a.test'], certificates, ticketSecret: secret });
+    const [one, two] = await Promise.all([of(Buffer.alloc(32, 1)), of(Buffer.alloc(32, 1))]);
+    const ask = (port: number, session?: Buffer): Promise<{ session: Buffer; isReused: boolean }> =>
+      new Promise((resolve, reject) => {
+        const options = { port, host: '127.0.0.1', servername: 'a.test', rejectUnauthorized: false };
+        const socket = tls.connect({ ...options, ...(session === undefined ? {} : { session }) });
+        let given: Buffer = Buffer.alloc(0);
+        let isReused = false;
+        socket.on('session', (ticket: Buffer) => (given = ticket));
+        socket.on('error', reject);
+        socket.on('secureConnect', () => {
+          isReused = socket.isSessionReused();
+          socket.write(getAndClose());
+        });
+        socket.on('close', () => resolve({ session: given, isReused }));
+        socket.resume();
+      });
+    const { session } = await ask(one.port);
+    expect((await ask(two.port, session)).isReused).toBe(true);
+    two.proxy.setTicketSecret(Buffer.alloc(32, 2));
+    expect((await ask(two.port, session)).isReused).toBe(false);
+    one.proxy.setTicketSecret(Buffer.alloc(32, 2));
+    expect((await ask(one.port, (await ask(two.port)).session)).isReused).toBe(true);
   });
 });

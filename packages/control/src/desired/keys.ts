@@ -3,6 +3,8 @@
 
 export const DESIRED = 'd/';
 export const FRAGMENTS = 'f/';
+/** What no watcher sees: the root of ticket secrets. */
+export const SECRETS = 's/';
 
 export const KEY = {
   vpc: (id: number) => `d/vpc/${id}`,
@@ -27,6 +29,7 @@ export const KEY = {
   /** What the directors share: flow sync and peer packets are signed with keys made of it. */
   clusterSecret: 'd/secret/cluster',
   fragment: (loadBalancer: string) => `f/${loadBalancer}`,
+  ticketRoot: 's/tickets',
 } as const;
 
 export const PREFIX = {

@@ -162,11 +162,22 @@ export function saveCertificate(edit: Edit, input: CertificateInput, before?: St
     name: input.name,
     certificate: input.certificate,
     privateKey: input.privateKey,
+    ...(input.ocsp === undefined ? {} : { ocsp: checkedOcsp(input.ocsp) }),
   };
   if (before) releaseClaims(edit, 'certificate', before);
   takeClaims(edit, 'certificate', certificate);
   edit.draft.put(KEY.certificate(id), certificate);
   return certificate;
+}
+
+const SUCCESSFUL = Buffer.from([0x0a, 0x01, 0x00]);
+
+/** An OCSPResponse (RFC 6960 4.2.1) that says `successful`; the others tell a client nothing. */
+function checkedOcsp(text: string): string {
+  const der = Buffer.from(text, 'base64');
+  const status = der[1]! < 0x80 ? 2 : 2 + (der[1]! & 0x7f);
+  const isWhole = der[0] === 0x30 && der.subarray(status, status + 3).equals(SUCCESSFUL);
+  return isWhole ? text : reject('/ocsp', 'is not a successful OCSP response in DER, base64');
 }
 
 function checkKeyPair({ certificate, privateKey }: CertificateInput): void {

@@ -39,7 +39,10 @@ export async function certificateRoutes(app: FastifyInstance): Promise<void> {
     async ({ params, body }) =>
       controller.save('certificate', (edit) => {
         const before = requireOne(edit, params.id);
-        return saveCertificate(edit, { ...before, ...compact(body) }, before);
+        // A response speaks of one certificate: another one needs its own.
+        const { ocsp: _stale, ...kept } = before;
+        const from = body.certificate === undefined ? before : kept;
+        return saveCertificate(edit, { ...from, ...compact(body) }, before);
       }),
   );
   app.delete<IdRoute>(

@@ -1,4 +1,4 @@
-// The node link (model/link.ts): a stream that never ends down, messages up, and certificates beside the image (B11).
+// The node link (model/link.ts): a stream that never ends down, messages up, and secrets beside the image (B11).
 import { checkFromNode, ClbError, type FromNode, LIMITS } from '@openclb/model';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
@@ -52,7 +52,9 @@ export async function linkRoutes(app: FastifyInstance): Promise<void> {
   app.get<IdRoute>('/certificates/:id', { schema }, async ({ params }) => {
     const found = controller.mirror.get(KEY.certificate(params.id))?.value as StoredCertificate | undefined;
     if (!found) throw new ClbError('NotFound', { kind: 'certificate', id: params.id });
-    const { id, certificate, privateKey } = found;
-    return { id, certificate, privateKey };
+    const { id, certificate, privateKey, ocsp } = found;
+    return { id, certificate, privateKey, ...(ocsp === undefined ? {} : { ocsp }) };
   });
+
+  app.get('/ticket-secrets', { schema: { hide: true } }, async () => app.tickets.now());
 }

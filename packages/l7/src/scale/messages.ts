@@ -39,6 +39,7 @@ export interface ImageState {
 export type ToWorker =
   | { readonly type: 'apply'; readonly serial: number; readonly image: ProxyImage; readonly state: ImageState }
   | { readonly type: 'health' }
+  | { readonly type: 'tickets'; readonly secret: Uint8Array }
   | { readonly type: 'certificate'; readonly ask: number; readonly pair?: CertificatePair; readonly error?: string }
   | { readonly type: 'close' };
 

@@ -52,7 +52,7 @@ export async function startWorkers(options: ProxyOptions, count: number, simple:
 class ProxyWorkers implements Proxy {
   readonly #options: ProxyOptions;
   readonly #count: number;
-  readonly #shared: Pick<WorkerStart, 'rates' | 'counts' | 'pages' | 'options'>;
+  #shared: Pick<WorkerStart, 'rates' | 'counts' | 'pages' | 'options'>;
   readonly #pages: CounterPages;
   readonly #counts: SharedCounts;
   readonly #threads: Thread[] = [];
@@ -273,6 +273,13 @@ class ProxyWorkers implements Proxy {
 
   explain(request: ExplainRequest): Explanation {
     return explain(this.#image, request);
+  }
+
+  setTicketSecret(secret: Uint8Array): void {
+    // Workers that start later begin with it.
+    this.#shared = { ...this.#shared, options: { ...this.#shared.options, ticketSecret: Buffer.from(secret) } };
+    const message: ToWorker = { type: 'tickets', secret };
+    for (const { worker, isUp } of this.#threads) if (isUp) worker.postMessage(message);
   }
 
   async close(): Promise<void> {

@@ -6,14 +6,17 @@ const KEY_BYTES = 48;
 export const TICKET_PERIOD_MS = 12 * 60 * 60 * 1000;
 
 export class TicketKeys {
-  readonly #secret: Buffer;
+  #secret: Buffer;
   readonly #periodMs: number;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(secret: Uint8Array | undefined, periodMs: number = TICKET_PERIOD_MS) {
-    this.#secret = secret === undefined ? randomBytes(32) : Buffer.from(secret);
-    if (this.#secret.length < 32) throw new RangeError('a ticket secret has 32 bytes or more');
+    this.#secret = checked(secret ?? randomBytes(32));
     this.#periodMs = periodMs;
+  }
+
+  set(secret: Uint8Array): void {
+    this.#secret = checked(secret);
   }
 
   at(now: number): Buffer {
@@ -37,4 +40,9 @@ export class TicketKeys {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }
+}
+
+function checked(secret: Uint8Array): Buffer {
+  if (secret.length < 32) throw new RangeError('a ticket secret has 32 bytes or more');
+  return Buffer.from(secret);
 }
