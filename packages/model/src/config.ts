@@ -60,6 +60,7 @@ export const ConfigListener = Type.Object(
     onUnknown: listener.onUnknown,
     relay: listener.relay,
     policy: listener.policy,
+    customConfig: listener.customConfig,
     tls: listener.tls,
     http2: listener.http2,
     certificates: Type.Optional(
@@ -83,6 +84,7 @@ export const ConfigLoadBalancer = Type.Object(
     vpcId: loadBalancer.vpcId,
     vips: loadBalancer.vips,
     families: loadBalancer.families,
+    customConfig: loadBalancer.customConfig,
     listeners: Type.Optional(
       Type.Array(ConfigListener, { maxItems: LIMITS.listenersPerLoadBalancerMax, description: 'Its listeners' }),
     ),

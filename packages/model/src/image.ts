@@ -2,6 +2,7 @@
 // Listeners, groups, targets and hosts are named by stable 64-bit ids (data-plane.md P5); a node gives them slots of its own.
 // A node refuses an image with a field that it does not know (B14), so every object here is closed.
 import { type Static, Type } from 'typebox';
+import { CustomConfig } from './custom-config.ts';
 import { Resilience } from './resilience.ts';
 import { RelayPolicy } from './relay-policy.ts';
 import { ListenerPolicy, RulePolicy } from './rule-policy.ts';
@@ -267,6 +268,8 @@ export const ProxyListenerRow = Type.Object(
     http2: Type.Optional(Type.Boolean()),
     rules: Type.Array(RuleRow),
     policy: Type.Optional(ListenerPolicy),
+    /** Personalised config of the load balancer and of the listener, joined. */
+    custom: Type.Optional(CustomConfig),
     /** The group of a relay listener, which has no rules. */
     group: Type.Optional(StableId),
     scheduler: Type.Optional(Type.Enum(['wrr', 'least-connections', 'ip-hash', 'maglev'])),

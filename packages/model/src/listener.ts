@@ -1,6 +1,7 @@
 // Listeners: VIP, port and protocol of a load balancer, and what happens to what arrives there (tencent-cloud.md C-P0, E2).
 import { type Static, Type } from 'typebox';
 import { CertificateId, closed, ListenerId, LoadBalancerId, Name, Port, Revision, TargetGroupId } from './ids.ts';
+import { CustomConfigText } from './custom-config.ts';
 import { LIMITS } from './limits.ts';
 import { RelayPolicy } from './relay-policy.ts';
 import { ListenerPolicy } from './rule-policy.ts';
@@ -78,6 +79,7 @@ const optional = {
   http2: Type.Optional(fields.http2),
   relay: Type.Optional(RelayPolicy),
   policy: Type.Optional(ListenerPolicy),
+  customConfig: Type.Optional(CustomConfigText),
 };
 
 export const ListenerInput = Type.Object(
@@ -114,6 +116,7 @@ export const Listener = Type.Object(
     http2: Type.Optional(fields.http2),
     relay: Type.Optional(RelayPolicy),
     policy: Type.Optional(ListenerPolicy),
+    customConfig: Type.Optional(CustomConfigText),
     revision: Revision,
   },
   { ...closed, description: 'A listener' },

@@ -1,6 +1,7 @@
 // Load balancers: a name, a network and VIPs, under which listeners live.
 import { type Static, Type } from 'typebox';
 import { AddressText, closed, LoadBalancerId, Name, Revision, VpcId } from './ids.ts';
+import { CustomConfigText } from './custom-config.ts';
 import { LIMITS } from './limits.ts';
 
 export const LOAD_BALANCER_DEFAULTS = { network: 'public' } as const;
@@ -33,19 +34,28 @@ export const LoadBalancerInput = Type.Object(
         description: 'Families to allocate when no VIP is given',
       }),
     ),
+    customConfig: Type.Optional(CustomConfigText),
   },
   { ...closed, description: 'A load balancer to create' },
 );
 export type LoadBalancerInput = Static<typeof LoadBalancerInput>;
 
 export const LoadBalancerPatch = Type.Object(
-  { name: Type.Optional(Name), vips: Type.Optional(vips) },
+  { name: Type.Optional(Name), vips: Type.Optional(vips), customConfig: Type.Optional(CustomConfigText) },
   { ...closed, description: 'What may change on a load balancer' },
 );
 export type LoadBalancerPatch = Static<typeof LoadBalancerPatch>;
 
 export const LoadBalancer = Type.Object(
-  { id: LoadBalancerId, name: Name, network, vpcId: Type.Optional(vpcId), vips, revision: Revision },
+  {
+    id: LoadBalancerId,
+    name: Name,
+    network,
+    vpcId: Type.Optional(vpcId),
+    vips,
+    customConfig: Type.Optional(CustomConfigText),
+    revision: Revision,
+  },
   { ...closed, description: 'A load balancer' },
 );
 export type LoadBalancer = Static<typeof LoadBalancer>;

@@ -241,6 +241,12 @@ export const RulePolicy = Type.Object(
     bodyBytesMax: Type.Optional(
       Type.Integer({ minimum: 0, maximum: 10_737_418_240, description: 'Longer request bodies are refused with 413' }),
     ),
+    requestBuffering: Type.Optional(
+      Type.Boolean({
+        description:
+          'True: a request body of up to 1 MiB is taken whole before a target hears of it. False: it streams, as when absent',
+      }),
+    ),
     requestHeaders: Type.Optional(edits('Edits of requests')),
     responseHeaders: Type.Optional(edits('Edits of responses')),
     compression: Type.Optional(Compression),

@@ -1,5 +1,11 @@
 // HTTP, HTTPS and TCP_SSL listeners → director rows that lead to the proxies (P20) and proxy rows that lead to the targets (P21, P22).
-import type { ListenerRow, ProxyListenerRow, RulePolicy } from '@openclb/model';
+import {
+  type ListenerRow,
+  mergeCustomConfig,
+  parseCustomConfig,
+  type ProxyListenerRow,
+  type RulePolicy,
+} from '@openclb/model';
 import type { StoredListener, StoredRule } from '../desired/state.ts';
 import { answersItself } from '../edit/policy.ts';
 import { byId, checkSpecOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
@@ -37,7 +43,17 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
     if (listener.http2 !== undefined) row.http2 = listener.http2;
   }
   if (listener.tls !== undefined) row.tls = listener.tls;
+  if (protocol !== 'TCP_SSL') addCustomConfig(row, [loadBalancer.customConfig, listener.customConfig]);
   fragment.proxyListeners.push(row);
+}
+
+/** Personalised configs, outer first; TLS directives stand before the listener's own TLS policy. */
+function addCustomConfig(row: ProxyListenerRow, texts: readonly (string | undefined)[]): void {
+  const parsed = texts.filter((text) => text !== undefined).map((text) => parseCustomConfig(text));
+  if (parsed.length === 0) return;
+  const { config, tls } = parsed.reduce(mergeCustomConfig);
+  if (Object.keys(config).length > 0) row.custom = config;
+  if (row.protocol === 'https' && Object.keys(tls).length > 0) row.tls = { ...row.tls, ...tls };
 }
 
 function ruleRow(input: FragmentInput, rule: StoredRule, fragment: Fragment): ProxyListenerRow['rules'][number] {

@@ -21,6 +21,7 @@ import { KEY } from '../desired/keys.ts';
 import type { StoredCertificate, StoredLoadBalancer, StoredTargetGroup, StoredVpc } from '../desired/state.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
 import { compact, type Edit, newId, reject, requireReference, requireUsableAddress } from './context.ts';
+import { checkCustomConfig } from './custom.ts';
 import { requireHost } from './network.ts';
 
 export function saveLoadBalancer(
@@ -41,7 +42,10 @@ export function saveLoadBalancer(
       : requireReference<StoredVpc>(edit, KEY.vpc(input.vpcId), '/vpcId', input.vpcId);
   if (before) releaseClaims(edit, 'loadBalancer', before);
   const vips = input.vips ? givenVips(edit, input.vips, vpc) : (before?.vips ?? allocatedVips(edit, input, network));
-  const loadBalancer = compact({ id, name: input.name, network, vpcId: vpc?.id, vips }) as StoredLoadBalancer;
+  const { customConfig } = input;
+  if (customConfig !== undefined) checkCustomConfig(customConfig);
+  const fields = { id, name: input.name, network, vpcId: vpc?.id, vips, customConfig };
+  const loadBalancer = compact(fields) as StoredLoadBalancer;
   takeClaims(edit, 'loadBalancer', loadBalancer);
   edit.draft.put(KEY.loadBalancer(id), loadBalancer);
   edit.draft.put(KEY.lock(id), { owner: id });

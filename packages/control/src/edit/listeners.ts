@@ -14,6 +14,7 @@ import {
 import { KEY, PREFIX } from '../desired/keys.ts';
 import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
+import { checkCustomConfig } from './custom.ts';
 import {
   answersItself,
   checkListenerPolicy,
@@ -38,6 +39,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
   if (RESERVED_LISTEN_PORTS.includes(port)) throw new ClbError('ReservedPort', { field: '/port', value: port });
   checkCombination(input);
   if (input.policy !== undefined) checkListenerPolicy(protocol, input.policy);
+  if (input.customConfig !== undefined) checkCustomConfig(input.customConfig, protocol);
   if (input.targetGroup !== undefined) {
     requireReference(edit, KEY.targetGroup(input.targetGroup), '/targetGroup', input.targetGroup);
   }
@@ -71,6 +73,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     http2: input.http2,
     relay: input.relay,
     policy: input.policy,
+    customConfig: input.customConfig,
     rules: before?.rules ?? [],
   }) as StoredListener;
   if (before) releaseClaims(edit, 'listener', before);
