@@ -8,6 +8,7 @@ import { connectionFlags } from './connection.ts';
 import { exitStatusText } from './errors.ts';
 import { commonFlags, type Flags } from './flags.ts';
 import { argumentText, flagText, flagWords, groups, usageLine } from './help.ts';
+import { customConfigReference } from './custom-reference.ts';
 import { logReference } from './log-reference.ts';
 import { commands } from './table.ts';
 
@@ -70,4 +71,5 @@ if (import.meta.main) {
   writeFileSync(new URL('cli.md', folder), cliReference(commands));
   writeFileSync(new URL('config.md', folder), configReference(Config as unknown as Schema));
   writeFileSync(new URL('logs.md', folder), logReference());
+  writeFileSync(new URL('personalised-config.md', folder), customConfigReference());
 }

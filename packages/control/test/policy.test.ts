@@ -125,3 +125,27 @@ test('how targets are spoken to, mirrored groups and the resilience of a group r
   const refused = await addRule(sticky, { targetGroup: 'lbtg-a', path: '/s', scheduler: 'least-connections' });
   expect(refused.body.field).toBe('/policy/stickiness');
 });
+
+test('a personalised config is checked with line and column, and reaches every HTTP listener of its load balancer', async () => {
+  const wrong = await controller.call('PATCH', '/load-balancers/lb-a', { customConfig: 'send_timeout 5;\nroot /etc;' });
+  expect(wrong.status).toBe(400);
+  expect(wrong.body.detail).toMatch(/^\/customConfig line 2, column 1: root is not allowed here/);
+  const outer = 'send_timeout 5; server_tokens off; ssl_protocols TLSv1.2;';
+  expect((await controller.call('PATCH', '/load-balancers/lb-a', { customConfig: outer })).status).toBe(200);
+  const inner = await controller.call('PATCH', '/listeners/lbl-p', { customConfig: 'send_timeout 7;' });
+  expect(inner.status).toBe(200);
+  const own = proxyImage().listeners.filter(({ name }) => name === 'lbl-h' || name === 'lbl-p');
+  const rows = own.sort((a, b) => (a.name < b.name ? -1 : 1));
+  expect(rows.map(({ name, custom }) => [name, custom])).toEqual([
+    ['lbl-h', { sendTimeoutMs: 5000, serverTokens: false }],
+    ['lbl-p', { sendTimeoutMs: 7000, serverTokens: false }],
+  ]);
+  const stream = {
+    loadBalancer: 'lb-a',
+    protocol: 'TCP',
+    port: 90,
+    targetGroup: 'lbtg-a',
+    customConfig: 'send_timeout 7;',
+  };
+  expect((await controller.call('POST', '/listeners', stream)).body.detail).toContain('belongs to HTTP and HTTPS');
+});

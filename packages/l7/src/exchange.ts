@@ -4,6 +4,7 @@
 import { Framing } from './codec/body.ts';
 import { Bad, type Head, INCOMPLETE } from './codec/h1.ts';
 import { answerFields, filterRequest, filterResponse, viewRequest, viewResponse } from './filter.ts';
+import { note } from './note.ts';
 import { admit, failureOf, placed } from './phase/admit.ts';
 import { fail, type FailureCode } from './phase/fail.ts';
 import { log } from './phase/log.ts';
@@ -17,7 +18,7 @@ import { stick } from './phase/stick.ts';
 import type { OwnAnswer } from './policy/compile.ts';
 import { editResponse } from './policy/edit.ts';
 import { encoderEvents } from './policy/encode.ts';
-import { fieldOf } from './policy/view.ts';
+import { holdBody, isHeld } from './policy/hold.ts';
 import { isStopped } from './sockets.ts';
 import type { Exchange } from './state.ts';
 import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
@@ -52,51 +53,12 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
     else if (exchange.answer !== null) answer(exchange);
     else if (exchange.requestBody.bytes > exchange.bodyBytesMax) giveUp(exchange, 'body-too-large');
     else {
+      holdBody(exchange);
       rewriteRequest(exchange, head);
       launch(exchange);
     }
   }
   return next;
-}
-
-/** Copies out of the parsed head what must outlive this turn. */
-function note(exchange: Exchange, head: Head): void {
-  const { proxy, downstream } = exchange;
-  exchange.reset();
-  proxy.counters.requests++;
-  exchange.listener = downstream.listener;
-  exchange.method = head.method;
-  exchange.minor = head.minor;
-  const needsHost = exchange.listener?.needsHost === true || proxy.accessLog !== null || proxy.filters.length > 0;
-  exchange.host = needsHost && head.hostAt >= 0 ? head.value(head.hostAt) : '';
-  exchange.keepsAlive = head.minor === 1 ? !head.isClose : head.isKeepAlive && !head.isClose;
-  exchange.requestBytes = head.end - head.start;
-  exchange.contentLength = head.contentLength;
-  if (head.isChunked) exchange.requestBody.begin(Framing.Chunked, 0);
-  else if (head.contentLength > 0) exchange.requestBody.begin(Framing.Length, head.contentLength);
-  else exchange.requestBody.begin(Framing.None, 0);
-  if (head.contentLength === 0) exchange.requestBody.framing = Framing.Length;
-  exchange.isRequestDone = false;
-  exchange.wantsUpgrade = false;
-  exchange.expectsContinue = false;
-  exchange.readsTrailers = false;
-  if (head.isEdited) noteConnectionFields(exchange, head);
-  exchange.requestBody.keepsTrailers = true;
-  if (proxy.accessLog === null) return;
-  exchange.startedAt = performance.now();
-  exchange.userAgent = fieldOf(exchange, head, 'user-agent') ?? '';
-  exchange.referer = fieldOf(exchange, head, 'referer') ?? '';
-  exchange.target = head.text(head.targetStart, head.targetEnd);
-}
-
-function noteConnectionFields(exchange: Exchange, head: Head): void {
-  if (head.minor === 0) return;
-  if (head.isUpgradeNominated && head.upgradeAt >= 0) {
-    // h2c would let a client speak to the target past every rule; other versions of HTTP are offered by ALPN only.
-    exchange.wantsUpgrade = !/^(?:h2c?|tls\/|http\/)/i.test(head.value(head.upgradeAt));
-  }
-  exchange.expectsContinue = head.expectAt >= 0 && !exchange.requestBody.isDone;
-  exchange.readsTrailers = head.teAt >= 0 && /(?:^|,)\s*trailers\s*(?:,|$)/i.test(head.value(head.teAt));
 }
 
 async function beginFiltered(exchange: Exchange): Promise<void> {
@@ -120,6 +82,7 @@ async function beginFiltered(exchange: Exchange): Promise<void> {
   if (failure !== null) return giveUp(exchange, failure);
   if (exchange.answer !== null) return answer(exchange);
   if (exchange.requestBody.bytes > exchange.bodyBytesMax) return giveUp(exchange, 'body-too-large');
+  holdBody(exchange);
   rewriteFiltered(exchange);
   launch(exchange);
 }
@@ -132,6 +95,7 @@ function answer(exchange: Exchange): void {
 
 /** The first try. */
 function launch(exchange: Exchange): void {
+  if (exchange.isHolding) return;
   if (exchange.plan !== null) prepare(exchange, giveUp);
   attempt(exchange, false);
 }
@@ -175,6 +139,10 @@ export function requestBytes(exchange: Exchange, bytes: Buffer, at: number, end:
   }
   exchange.isRequestDone = requestBody.isDone;
   sendBody(exchange, bytes);
+  if (exchange.isHolding && isHeld(exchange)) {
+    exchange.isHolding = false;
+    launch(exchange);
+  }
   if (exchange.plan?.wantsMirror === true && exchange.isRequestDone) mirror(exchange);
   return next;
 }

@@ -6,8 +6,10 @@ import {
   type CompiledPolicy,
   compilePolicy,
 } from './policy/compile.ts';
+import { type CompiledCustom, compileCustom, limitsOf, withCustom } from './policy/custom.ts';
 import { Matcher } from './policy/match.ts';
 import { type CompiledRelay, compileRelay } from './relay/policy.ts';
+import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { RouteTable, type RouteRule } from './routes.ts';
 import { Group, type Member, type SchedulerName } from './scheduler.ts';
 import { identityKey, Target } from './upstream.ts';
@@ -43,6 +45,9 @@ export interface CompiledListener {
   readonly policy: CompiledListenerPolicy | null;
   /** Of a relay listener. */
   readonly relay: CompiledRelay | null;
+  /** The proxy's own, with those of a personalised config before them. */
+  readonly limits: Limits;
+  readonly custom: CompiledCustom | null;
   /** Something looks at the host although one rule takes every one. */
   readonly needsHost: boolean;
 }
@@ -85,6 +90,7 @@ export function compileImage(
   source: ProxyImage,
   previous: CompiledImage,
   schedulers: readonly Scheduler[],
+  limits: Limits = DEFAULT_LIMITS,
 ): CompiledImage {
   const problem = checkImage(source);
   if (problem !== null) throw new ImageRefused(`the image is not well formed: ${problem}`);
@@ -135,6 +141,8 @@ export function compileImage(
       certificates: row.certificates,
       tls: row.tls ?? null,
       http2: row.http2 ?? true,
+      limits: limitsOf(limits, row.custom),
+      custom: compileCustom(row.custom),
       ...routesOf(row, groupOf, before.get(row.id) ?? null),
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',
@@ -166,7 +174,14 @@ function routesOf(
         matcher: match === undefined ? null : new Matcher(match, rule.id),
         variants: [],
         hasConditions: match !== undefined,
-        policy: compilePolicy(rule.policy, rule.path, row.policy, policies.get(rule.id) ?? null, groupOf),
+        policy: compilePolicy(
+          withCustom(rule.policy, row.custom),
+          rule.path,
+          row.policy,
+          policies.get(rule.id) ?? null,
+          groupOf,
+          compileCustom(row.custom),
+        ),
       };
     });
     const routes = new RouteTable(withVariants(rules));

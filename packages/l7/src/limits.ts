@@ -15,6 +15,8 @@ export interface Limits {
   readonly h2StreamsMax: number;
   /** Bytes of a request body that a client may send before a target has taken them; per HTTP/2 stream. */
   readonly h2WindowBytes: number;
+  /** Name and value of one field of an HTTP/2 request. */
+  readonly h2FieldBytesMax: number;
   /** Unanswered streams that an HTTP/2 client may cut off in a burst; more ends its connection (CVE-2023-44487). */
   readonly h2ResetsMax: number;
   /** Pipelined bytes kept while an earlier request is being answered. */
@@ -64,6 +66,7 @@ export const DEFAULT_LIMITS: Limits = {
   requestsPerConnectionMax: 10_000,
   h2StreamsMax: 128,
   h2WindowBytes: 64 * 1024 - 1,
+  h2FieldBytesMax: 32 * 1024,
   h2ResetsMax: 200,
   pipelinedBytesMax: 64 * 1024,
   connectionsMax: 100_000,

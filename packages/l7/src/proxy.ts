@@ -197,7 +197,7 @@ class ProxyProcess implements Proxy {
   }
 
   async #apply(source: ProxyImage, state?: ImageState): Promise<void> {
-    const image = compileImage(source, this.#image, this.#options.schedulers ?? []);
+    const image = compileImage(source, this.#image, this.#options.schedulers ?? [], this.#limits);
     const prepared: Prepared[] = [];
     try {
       for (const part of [this.#tls, this.#listening, this.#udp, this.#ready]) prepared.push(await part.prepare(image));

@@ -149,6 +149,8 @@ export class Exchange {
   isTunnel = false;
   /** A filter is thinking; bytes that arrive meanwhile are kept. */
   isWaiting = false;
+  /** The body is collected before a target is asked. */
+  isHolding = false;
   status = 0;
   upstreamStatus = 0;
   failure = '';
@@ -204,6 +206,7 @@ export class Exchange {
     this.interimCount = 0;
     this.isTunnel = false;
     this.isWaiting = false;
+    this.isHolding = false;
     this.status = 0;
     this.upstreamStatus = 0;
     this.failure = '';

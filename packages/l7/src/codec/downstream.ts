@@ -4,7 +4,7 @@
 import type net from 'node:net';
 import { begin, clientClosed, clientDrained, clientEnded, giveUp, requestBytes } from '../exchange.ts';
 import type { CompiledListener } from '../image.ts';
-import { HALF_CLOSE_MS } from '../limits.ts';
+import { HALF_CLOSE_MS, type Limits } from '../limits.ts';
 import { KEPT_BACK_CHARS_MAX, type Sender } from '../outbox.ts';
 import { type Accepted, identityFields } from '../phase/accept.ts';
 import type { SecureIdentity } from '../phase/identify.ts';
@@ -80,7 +80,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
     this.identityFields = identityFields(accepted.clientAddress, this.scheme) + (secure?.clientFields ?? '');
     this.identityTail = `${this.identityFields}X-Forwarded-For: ${accepted.clientAddress}\r\n\r\n`;
     this.#exchange = new Exchange(proxy, this);
-    proxy.wheel.set(this, proxy.limits.headTimeoutMs);
+    proxy.wheel.set(this, this.#limits.headTimeoutMs);
     socket.on('data', (chunk: Buffer) => {
       this.#data(chunk);
       // Readable asks for more in a tick of its own after each chunk, unless it has been asked already.
@@ -96,13 +96,18 @@ export class Http1Downstream implements Downstream, Sender, Timed {
     return this.#accepted.binding.listener;
   }
 
+  get #limits(): Limits {
+    return this.#accepted.binding.listener?.limits ?? this.#proxy.limits;
+  }
+
   get requestCount(): number {
     return this.#requests;
   }
 
   get canKeepAlive(): boolean {
-    const { limits, isDraining } = this.#proxy;
-    return !isDraining && this.#requests < limits.requestsPerConnectionMax && this.listener !== null;
+    const { keepAliveTimeoutMs, requestsPerConnectionMax } = this.#limits;
+    const isAllowed = this.#requests < requestsPerConnectionMax && keepAliveTimeoutMs > 0;
+    return isAllowed && !this.#proxy.isDraining && this.listener !== null;
   }
 
   get isClosed(): boolean {
@@ -153,7 +158,8 @@ export class Http1Downstream implements Downstream, Sender, Timed {
 
   /** One request head, and the exchange it begins. Returns the offset behind what was used; 0 or less to stop. */
   #readHead(bytes: Buffer, at: number): number {
-    const { limits, requestHead, wheel } = this.#proxy;
+    const { requestHead, wheel } = this.#proxy;
+    const limits = this.#limits;
     const end = bytes.length;
     if (this.#searched > 0 && !this.#hasHeadEnd(bytes)) {
       if (end - at <= limits.headBytesMax) return INCOMPLETE;
@@ -209,7 +215,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
       if (exchange.isRequestDone) {
         this.#lastByteAt = performance.now();
         this.#proxy.wheel.clear(this);
-      } else this.#proxy.wheel.set(this, this.#proxy.limits.bodyTimeoutMs);
+      } else this.#proxy.wheel.set(this, this.#limits.bodyTimeoutMs);
       if (at === chunk.length) return;
     }
     const rest = at === 0 ? chunk : chunk.subarray(at);
@@ -218,7 +224,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
   }
 
   #limitInput(): void {
-    if (this.#input !== null && this.#input.length >= this.#proxy.limits.pipelinedBytesMax) this.pause();
+    if (this.#input !== null && this.#input.length >= this.#limits.pipelinedBytesMax) this.pause();
   }
 
   /** The client knows that we speak HTTP/2: the connection goes on as one, with all that came of it. */
@@ -275,13 +281,14 @@ export class Http1Downstream implements Downstream, Sender, Timed {
   #noteBacklog(): void {
     if (this.#isBacklogged || !isStopped(this.#socket)) return;
     this.#isBacklogged = true;
-    this.#proxy.wheel.set(this, this.#proxy.limits.sendTimeoutMs);
+    this.#proxy.wheel.set(this, this.#limits.sendTimeoutMs);
   }
 
   #drained(): void {
     if (!this.#isBacklogged) return;
     this.#isBacklogged = false;
-    const { wheel, limits } = this.#proxy;
+    const { wheel } = this.#proxy;
+    const limits = this.#limits;
     if (this.#state === State.Busy || this.#state === State.Tunnel) {
       if (this.#exchange.isRequestDone) wheel.clear(this);
       clientDrained(this.#exchange);
@@ -322,7 +329,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
       this.#input = null;
       this.#readHeads(input);
     } else if (this.isInputEnded) this.#close();
-    if (this.#state === State.Head) this.#proxy.wheel.set(this, this.#proxy.limits.keepAliveTimeoutMs);
+    if (this.#state === State.Head) this.#proxy.wheel.set(this, this.#limits.keepAliveTimeoutMs);
   }
 
   /** Ends the connection behind what is written, and reads on for a while so that the client can read it (RFC 9112 9.6). */
@@ -333,7 +340,7 @@ export class Http1Downstream implements Downstream, Sender, Timed {
     this.#socket.end();
     if (this.isInputEnded) return;
     this.resume();
-    this.#proxy.wheel.set(this, this.#proxy.limits.lingerMs);
+    this.#proxy.wheel.set(this, this.#limits.lingerMs);
   }
 
   abort(): void {

@@ -1,6 +1,7 @@
 // fail: joins the walk from anywhere. One table says which status a failure has and whose fault it is (conventions.md 1.7).
 import { Framing } from '../codec/body.ts';
 import { countFailure } from '../counters.ts';
+import { ownLines } from '../policy/custom.ts';
 import type { Exchange } from '../state.ts';
 import { grpcFields, grpcStatusOf } from '../upstream/grpc.ts';
 
@@ -97,12 +98,12 @@ export function ownResponse(status: number, fields: string, body: string, closes
   return isHead || !hasBody ? head : head + Buffer.from(body).toString('latin1');
 }
 
-export function failureResponse(code: FailureCode, closes: boolean, isHead: boolean, retryAfter = 0): string {
+export function failureResponse(code: FailureCode, closes: boolean, isHead: boolean, retryAfter = 0, own = ''): string {
   const { status, retryable } = FAILURES[code];
   const allow = status === 405 ? 'Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n' : '';
   const isLater = retryAfter > 0 || (status === 503 && retryable);
   const retry = isLater ? `Retry-After: ${Math.max(1, retryAfter)}\r\n` : '';
-  const fields = `Content-Type: text/plain; charset=utf-8\r\nX-Clb-Error: ${code}\r\n${allow}${retry}`;
+  const fields = `Content-Type: text/plain; charset=utf-8\r\nX-Clb-Error: ${code}\r\n${allow}${retry}${own}`;
   return ownResponse(status, fields, `${status} ${reasonOf(status)}: ${code}\n`, closes, isHead);
 }
 
@@ -148,16 +149,19 @@ export function fail(exchange: Exchange, code: FailureCode): void {
     FAILURES[code].source === 'downstream';
   exchange.isResponding = true;
   if (exchange.plan !== null && exchange.plan.grpc !== '') return failGrpc(exchange, code);
-  const page = exchange.rule?.policy?.errorPages?.get(exchange.status);
+  const page =
+    exchange.rule?.policy?.errorPages?.get(exchange.status) ??
+    exchange.listener?.custom?.errorPages.get(exchange.status);
   if (page !== undefined) {
     exchange.status = page.status;
-    const fields = `${page.fields}X-Clb-Error: ${code}\r\n`;
+    const fields = `${page.fields}X-Clb-Error: ${code}\r\n${ownLines(exchange, page.status)}`;
     const text = ownResponse(page.status, fields, page.body, exchange.closesAfter, exchange.method === 'HEAD');
     exchange.responseBytes = text.length;
     downstream.write(text);
     return;
   }
-  const text = failureResponse(code, exchange.closesAfter, exchange.method === 'HEAD', exchange.retryAfter);
+  const own = ownLines(exchange, exchange.status);
+  const text = failureResponse(code, exchange.closesAfter, exchange.method === 'HEAD', exchange.retryAfter, own);
   exchange.responseBytes = text.length;
   downstream.write(text);
 }

@@ -15,10 +15,11 @@ export function receive(exchange: Exchange, bytes: Buffer, end: number): number 
     const next = parseResponse(head, bytes, at, end);
     if (next <= 0) {
       const waiting = end - at;
-      if (next < 0 || waiting > proxy.limits.responseHeadBytesMax) return next < 0 ? next : Bad.FieldCount;
+      if (next < 0 || waiting > exchange.listener!.limits.responseHeadBytesMax) return next < 0 ? next : Bad.FieldCount;
       exchange.connection!.partial = waiting === 0 ? null : Buffer.from(bytes.subarray(at, end));
       return INCOMPLETE;
     }
+    if (next - at > exchange.listener!.limits.responseHeadBytesMax) return Bad.FieldCount;
     if (head.status >= 200 || head.status === 101) return next;
     if (++exchange.interimCount > INTERIM_MAX || head.isChunked) return Bad.StatusLine;
     // HTTP/1.0 knows no interim responses (RFC 9110 15.2).

@@ -2,6 +2,7 @@
 import { Framing } from '../codec/body.ts';
 import { Bad, type Head } from '../codec/h1.ts';
 import type { Encoder } from '../policy/compress.ts';
+import { ownLines } from '../policy/custom.ts';
 import type { Exchange } from '../state.ts';
 import { ownResponse } from './fail.ts';
 import { rewriteResponse } from './rewrite.ts';
@@ -116,7 +117,8 @@ export function respondOwn(exchange: Exchange, status: number, fields: string, b
   exchange.closesAfter = !exchange.keepsAlive || !exchange.isRequestDone || !exchange.downstream.canKeepAlive;
   exchange.isResponding = true;
   exchange.status = status;
-  const text = ownResponse(status, fields, body, exchange.closesAfter, exchange.method === 'HEAD');
+  const lines = fields + ownLines(exchange, status);
+  const text = ownResponse(status, lines, body, exchange.closesAfter, exchange.method === 'HEAD');
   exchange.responseBytes = text.length;
   exchange.downstream.write(text);
 }

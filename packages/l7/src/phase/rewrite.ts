@@ -53,6 +53,12 @@ export function rewriteRequest(exchange: Exchange, head: Head): void {
 
 /** Identity, Connection and the empty line. */
 function identityOf(exchange: Exchange, forwardedFor: string): string {
+  const proto = exchange.rule!.policy?.custom?.forwardedProto ?? null;
+  const text = identityLines(exchange, forwardedFor);
+  return proto === null ? text : text.replace(/^X-Forwarded-Proto: .*$/m, `X-Forwarded-Proto: ${proto}`);
+}
+
+function identityLines(exchange: Exchange, forwardedFor: string): string {
   const { downstream, readsTrailers, wantsUpgrade } = exchange;
   if (forwardedFor === '' && !wantsUpgrade && !readsTrailers) return downstream.identityTail;
   return `${downstream.identityFields}X-Forwarded-For: ${forwardedFor}${downstream.clientAddress}\r\n${connectionFields(exchange)}\r\n`;

@@ -1,4 +1,5 @@
 // send: head and body to the target, streamed. A target that reads slowly stops the client, never the other way round.
+import { HOLD_BYTES_MAX } from '../policy/hold.ts';
 import { isStopped } from '../sockets.ts';
 import type { Exchange } from '../state.ts';
 import { armHedge } from '../upstream/hedge.ts';
@@ -68,7 +69,7 @@ export function sendBody(exchange: Exchange, bytes: Buffer): void {
     for (let index = 0; index < used; index += 2) held.push(bytes.subarray(pieces[index], pieces[index + 1]));
     if (tail !== '') held.push(Buffer.from(tail, 'latin1'));
     exchange.heldBytes += bytes.length;
-    if (exchange.heldBytes > HELD_BYTES_MAX) downstream.pause();
+    if (exchange.heldBytes > (exchange.isHolding ? HOLD_BYTES_MAX : HELD_BYTES_MAX)) downstream.pause();
     return;
   }
   const { socket } = connection!;

@@ -2,6 +2,7 @@
 import type { HeaderEdit, ListenerPolicy, RulePolicy } from '@openclb/model';
 import { linearRegex } from '../regex.ts';
 import { Compressor, compressorOf } from './compress.ts';
+import { type CompiledCustom, editsAnswers } from './custom.ts';
 import { type Guard, guardOf } from './guard.ts';
 import { type Networks, networksOf } from './networks.ts';
 import { Sticky } from './sticky.ts';
@@ -37,6 +38,9 @@ export interface CompiledPolicy {
   readonly compressor: Compressor | null;
   /** What is asked of the targets' side; null: one try in plain HTTP/1.1 with the proxy's own time-outs. */
   readonly upstream: CompiledUpstream | null;
+  readonly custom: CompiledCustom | null;
+  /** The body is collected before a target is asked. */
+  readonly buffersRequest: boolean;
   /** Something is done to responses. */
   readonly editsResponse: boolean;
 }
@@ -65,9 +69,12 @@ export function compilePolicy(
   listener: ListenerPolicy | undefined,
   before: CompiledPolicy | null,
   groupOf: (id: string) => Group,
+  custom: CompiledCustom | null = null,
 ): CompiledPolicy | null {
   const isForwarded = listener?.forwarded === true;
-  if ((given === undefined || Object.keys(given).every((key) => key === 'match')) && !isForwarded) return null;
+  if ((given === undefined || Object.keys(given).every((key) => key === 'match')) && !isForwarded && custom === null) {
+    return null;
+  }
   const policy = given ?? {};
   const { bodyBytesMax = null, compression, hash = null, redirect, respond, rewrite, stickiness } = policy;
   const sticky = stickiness === undefined ? null : new Sticky(stickiness);
@@ -91,7 +98,13 @@ export function compilePolicy(
     responseEdits,
     compressor,
     upstream: compileUpstream(policy, pagesOf(policy.errorPages, 'target'), groupOf, before?.upstream ?? null),
-    editsResponse: responseEdits !== null || compressor !== null || (sticky !== null && sticky.type !== 'source'),
+    custom,
+    buffersRequest: policy.requestBuffering ?? false,
+    editsResponse:
+      responseEdits !== null ||
+      compressor !== null ||
+      (sticky !== null && sticky.type !== 'source') ||
+      (custom !== null && editsAnswers(custom)),
   };
 }
 

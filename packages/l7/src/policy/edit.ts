@@ -3,6 +3,7 @@ import type { Head } from '../codec/h1.ts';
 import type { Exchange } from '../state.ts';
 import type { CompiledEdits } from './compile.ts';
 import { Encoder, type EncoderEvents } from './compress.ts';
+import { addedLines } from './custom.ts';
 import { isNamed } from './view.ts';
 
 /** Edits of one message: `replace` says what becomes of a field: null as it is, empty gone, else its new line. */
@@ -36,6 +37,15 @@ export function editResponse(exchange: Exchange, head: Head, events: EncoderEven
   const drops = new Set(policy.responseEdits?.drops);
   const changed = new Set<string>();
   let added = linesOf(policy.responseEdits, exchange);
+  const { custom } = policy;
+  if (custom !== null) {
+    added += addedLines(custom, exchange, head.status);
+    if (custom.server !== null) {
+      drops.add('server');
+      added += `Server: ${custom.server}\r\n`;
+    }
+    if (custom.redirectsToHttps) changed.add('location');
+  }
   const { compressor, sticky } = policy;
   if (sticky?.type === 'insert' && member !== null) added += sticky.line(member, rule!.group, proxy.stickyKey);
   if (sticky?.type === 'rewrite') changed.add('set-cookie');
@@ -55,6 +65,9 @@ export function editResponse(exchange: Exchange, head: Head, events: EncoderEven
   exchange.responseEdit = messageEdit(drops, added, changed, (name, value) => {
     // What is compressed is no longer the same bytes (RFC 9110 8.8.1).
     if (name.toLowerCase() === 'etag') return value.startsWith('W/') ? null : `${name}: W/${value}\r\n`;
+    if (name.toLowerCase() === 'location') {
+      return value.startsWith('http://') ? `${name}: https://${value.slice(7)}\r\n` : null;
+    }
     const marked = member === null ? null : sticky!.mark(value, member, rule!.group, proxy.stickyKey);
     return marked === null ? null : `${name}: ${marked}\r\n`;
   });

@@ -6,6 +6,7 @@ import { countFailure } from '../../counters.ts';
 import { type Accepted, identityFields } from '../../phase/accept.ts';
 import type { SecureIdentity } from '../../phase/identify.ts';
 import type { ProxyContext } from '../../state.ts';
+import type { Limits } from '../../limits.ts';
 import type { Timed } from '../../wheel.ts';
 import { H2Stream } from './stream.ts';
 
@@ -38,8 +39,9 @@ export class H2Session implements Timed {
     secure: SecureIdentity | null,
     onClosed: () => void,
   ) {
-    const { limits, wheel } = proxy;
+    const { wheel } = proxy;
     this.#proxy = proxy;
+    const limits = accepted.binding.listener?.limits ?? proxy.limits;
     this.#onClosed = onClosed;
     this.accepted = accepted;
     this.secure = secure;
@@ -67,12 +69,18 @@ export class H2Session implements Timed {
     wheel.set(this, limits.headTimeoutMs);
   }
 
+  /** As the newest image has them. */
+  get limits(): Limits {
+    return this.accepted.binding.listener?.limits ?? this.#proxy.limits;
+  }
+
   get requestCount(): number {
     return this.#requests + 1;
   }
 
   #stream(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): void {
-    const { limits, wheel, isDraining } = this.#proxy;
+    const { wheel, isDraining } = this.#proxy;
+    const { limits } = this;
     // nghttp2 forgets a stream at its reset, we when its work has stopped: what a burst of resets starts stays within the limit.
     if (this.isClosed || this.#streams >= limits.h2StreamsMax) {
       stream.on('error', () => {});
@@ -89,7 +97,8 @@ export class H2Session implements Timed {
 
   /** `wasCut`: the client left before its answer. Work started and thrown away is what a rapid-reset attack lives on. */
   streamClosed(wasCut: boolean): void {
-    const { counters, limits, wheel } = this.#proxy;
+    const { counters, wheel } = this.#proxy;
+    const { limits } = this;
     this.#streams--;
     if (this.#streams === 0 && !this.isClosed) wheel.set(this, limits.keepAliveTimeoutMs);
     if (!wasCut || this.isClosed) return;
@@ -127,7 +136,7 @@ export class H2Session implements Timed {
     else if (this.#session.closed) this.destroy();
     else {
       this.drain();
-      this.#proxy.wheel.set(this, this.#proxy.limits.lingerMs);
+      this.#proxy.wheel.set(this, this.limits.lingerMs);
     }
   }
 }

@@ -95,9 +95,11 @@ export class H2Stream implements Downstream, Timed {
 
   /** The walk begins. `raw` is the header list in the order of the wire. */
   start(raw: readonly string[], endsHere: boolean): void {
-    const { limits, requestHead, wheel } = this.#proxy;
+    const { requestHead, wheel } = this.#proxy;
+    const { limits } = this.#session;
     const head = requestOf(raw, this.scheme, endsHere);
     if (typeof head === 'string') return this.#refuse(head);
+    if (hasLargeField(raw, limits.h2FieldBytesMax)) return this.#refuse('head-too-large');
     this.#head = head;
     const bytes = Buffer.from(head.text, 'latin1');
     if (bytes.length > limits.headBytesMax) return this.#refuse('head-too-large');
@@ -144,7 +146,7 @@ export class H2Stream implements Downstream, Timed {
       return;
     }
     if (this.#isFinished || !exchange.isActive || chunk.length === 0) return;
-    this.#proxy.wheel.set(this, this.#proxy.limits.bodyTimeoutMs);
+    this.#proxy.wheel.set(this, this.#session.limits.bodyTimeoutMs);
     // More than Content-Length said: nghttp2 refuses it too, but nothing may depend on that.
     if (exchange.isRequestDone) return this.#break('bad-framing');
     if (!this.#head!.isChunked) {
@@ -179,7 +181,7 @@ export class H2Stream implements Downstream, Timed {
     this.#write(data);
     if (this.#stream.writableNeedDrain && !this.#isBacklogged && !this.isClosed) {
       this.#isBacklogged = true;
-      this.#proxy.wheel.set(this, this.#proxy.limits.sendTimeoutMs);
+      this.#proxy.wheel.set(this, this.#session.limits.sendTimeoutMs);
     }
   }
 
@@ -226,7 +228,7 @@ export class H2Stream implements Downstream, Timed {
 
   finished(): void {
     this.#isFinished = true;
-    this.#proxy.wheel.set(this, this.#proxy.limits.sendTimeoutMs);
+    this.#proxy.wheel.set(this, this.#session.limits.sendTimeoutMs);
     this.#endInput();
   }
 
@@ -271,7 +273,7 @@ export class H2Stream implements Downstream, Timed {
     const exchange = this.#exchange;
     // Streams of messages rest as long as they like; the target's side has the clock of silence.
     if (exchange.isActive && !this.#isBacklogged && (exchange.plan?.grpc ?? '') !== '') {
-      this.#proxy.wheel.set(this, this.#proxy.limits.bodyTimeoutMs);
+      this.#proxy.wheel.set(this, this.#session.limits.bodyTimeoutMs);
     } else if (exchange.isActive && !this.#isBacklogged && !exchange.isRequestDone && !this.#isTunnel) {
       giveUp(exchange, this.#isPaused ? 'response-timeout' : 'body-timeout');
     } else this.#response.abort(constants.NGHTTP2_CANCEL);
@@ -279,3 +281,8 @@ export class H2Stream implements Downstream, Timed {
 }
 
 const CRLF = Buffer.from('\r\n');
+
+function hasLargeField(raw: readonly string[], bytesMax: number): boolean {
+  for (let at = 0; at < raw.length; at += 2) if (raw[at]!.length + raw[at + 1]!.length > bytesMax) return true;
+  return false;
+}
