@@ -1,11 +1,14 @@
 // The kept corpus: one line an input, `verdict reason port = hex`, the input that first reached that verdict and reason. `=` says that a
-// fresh instance treats it so, `~` that it needs what came before it.
+// fresh instance treats it so, `~` that it needs what came before it. Of nat64 the port is the number of the configuration, of tcp the
+// reason is the tool.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { nameOf, reasonEnum, verdictEnum } from '../layout/index.ts';
 import { DirectorWorld } from './director-world.ts';
 import { EndpointWorld, type World } from './endpoint-world.ts';
 import type { First } from './campaign.ts';
+import { nat64OutcomeOf } from './nat64-campaign.ts';
 import { newInput } from './rig.ts';
+import { tcpOutcomeOf } from './tcp-campaign.ts';
 
 const folder = new URL('./corpus/', import.meta.url);
 const fileOf = (walk: string): URL => new URL(`${walk}.txt`, folder);
@@ -22,11 +25,18 @@ export async function keepCorpus(walk: string, firsts: readonly First[]): Promis
   const lines: string[] = [];
   const sorted = [...firsts].sort((a, b) => (`${a.verdict} ${a.reason}` < `${b.verdict} ${b.reason}` ? -1 : 1));
   for (const { verdict, reason, port, bytes } of sorted) {
-    const isAlone = (await outcomeOf(await worldOf(walk), port, bytes)) === `${verdict} ${reason}`;
+    const isAlone = (await aloneOf(walk, reason, port, bytes)) === `${verdict} ${reason}`;
     lines.push(`${verdict} ${reason} ${port} ${isAlone ? '=' : '~'} ${Buffer.from(bytes).toString('hex') || '-'}`);
   }
   mkdirSync(folder, { recursive: true });
   writeFileSync(fileOf(walk), `${lines.join('\n')}\n`);
+}
+
+/** Verdict and reason of an input that nothing came before. */
+export async function aloneOf(walk: string, reason: string, port: number, bytes: Uint8Array): Promise<string> {
+  if (walk === 'nat64') return nat64OutcomeOf(port, bytes);
+  if (walk === 'tcp') return `${await tcpOutcomeOf(reason, bytes)} ${reason}`;
+  return outcomeOf(await worldOf(walk), port, bytes);
 }
 
 export function readCorpus(walk: string): Kept[] {

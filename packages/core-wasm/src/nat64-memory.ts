@@ -114,6 +114,11 @@ export class Nat64Memory {
     return { at: this.scratch + 16, bits };
   }
 
+  /** Address behind everything that was laid out. */
+  get plannedBytes(): number {
+    return this.end;
+  }
+
   private take(bytes: number): number {
     const from = (this.end + 63) & ~63;
     this.end = from + bytes;

@@ -25,6 +25,16 @@ const SACK_BLOCK_BYTES: u32 = 8;
 const SCALE_MAX: u32 = 14;
 const FOUR_NOTHINGS: u32 = 0x01010101;
 
+/** Offset of the option in hand, or of where the list ended. */
+let cursor: u32 = 0;
+
+/** Goes to the next option from `at` on and returns its length; 0: the list ends at the cursor, or runs past the header there. */
+function nextOption(start: usize, at: u32, end: u32): u32 {
+  while (at < end && <u32>load<u8>(start + at) == NOTHING) at++;
+  cursor = at;
+  return at < end && <u32>load<u8>(start + at) != END ? lengthAt(start, at, end) : 0;
+}
+
 /**
  * Leaves what the options say. Of an option that comes twice the first counts; one of a wrong length is passed over.
  */
@@ -32,23 +42,13 @@ export function readOptions(view: TcpView, tcp: Tcp): void {
   const start = changetype<usize>(tcp);
   const end = tcp.headerBytes;
   clear(view);
-  let at = TCP_BYTES;
-  while (at < end) {
-    const kind = <u32>load<u8>(start + at);
-    if (kind == END) break;
-    if (kind == NOTHING) {
-      at++;
-      continue;
-    }
-    const length = lengthAt(start, at, end);
-    if (length == 0) {
-      view.flags |= <u16>TcpOption.Malformed;
-      break;
-    }
-    readOption(view, start, at, kind, length);
-    at += length;
+  let length = nextOption(start, TCP_BYTES, end);
+  while (length != 0) {
+    readOption(view, start, cursor, load<u8>(start + cursor), length);
+    length = nextOption(start, cursor + length, end);
   }
-  view.usedBytes = <u16>(at - TCP_BYTES);
+  if (cursor < end && <u32>load<u8>(start + cursor) != END) view.flags |= <u16>TcpOption.Malformed;
+  view.usedBytes = <u16>(cursor - TCP_BYTES);
 }
 
 function clear(view: TcpView): void {
@@ -111,21 +111,13 @@ export function stripToa(tcp: Tcp): u32 {
   const start = changetype<usize>(tcp);
   const end = tcp.headerBytes;
   let count: u32 = 0;
-  let at = TCP_BYTES;
-  while (at < end) {
-    const kind = <u32>load<u8>(start + at);
-    if (kind == END) break;
-    if (kind == NOTHING) {
-      at++;
-      continue;
-    }
-    const length = lengthAt(start, at, end);
-    if (length == 0) break;
-    if (isToa(kind, length)) {
-      blank(tcp, at, length);
+  let length = nextOption(start, TCP_BYTES, end);
+  while (length != 0) {
+    if (isToa(load<u8>(start + cursor), length)) {
+      blank(tcp, cursor, length);
       count++;
     }
-    at += length;
+    length = nextOption(start, cursor + length, end);
   }
   return count;
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ethernet, ipPacket, tcp, udp } from '../../../../tools/testkit/build.ts';
 import { hasTshark, pcap, tsharkFields } from '../../../../tools/testkit/capture.ts';
+import type { Nat64 } from '../../src/nat64.ts';
 import { embedded, fragmentHeader, icmp, ipv4, translator, withExtensions } from './translator.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'nat64-'));
@@ -67,6 +68,32 @@ function inputs(): Buffer[] {
   return packets;
 }
 
+/** Pings in two fragments, the later one first, and the probes of connections that were idle. */
+function putTogether(stateful: Nat64): Uint8Array[] {
+  const sent: Uint8Array[] = [];
+  for (let round = 0; round < 100; round++) {
+    const whole = ipPacket('2001:db8:2::1', embedded('203.0.113.1'), icmp(6, 128, 0, round << 16, bytes(900)));
+    const cut = 40 + 8 * (1 + next(Math.max(1, (whole.length - 49) >> 3)));
+    const part = (from: number, to: number): Buffer =>
+      withExtensions(
+        ipPacket('2001:db8:2::1', embedded('203.0.113.1'), { protocol: 58, bytes: whole.subarray(from, to) }),
+        [[44, fragmentHeader(from - 40, to < whole.length, round)]],
+      );
+    if (cut >= whole.length) continue;
+    sent.push(...[part(cut, whole.length), part(40, cut)].flatMap((one) => [...stateful.translate(one).packets]));
+  }
+  for (let port = 1; port <= 50; port++) {
+    const syn = tcp({ sourcePort: port, destinationPort: 80, flags: 'S' });
+    const out = stateful.translate(ipPacket('2001:db8:3::1', embedded('203.0.113.2'), syn), 0).packets[0] as Uint8Array;
+    const back = tcp({ sourcePort: 80, destinationPort: Buffer.from(out).readUInt16BE(20), flags: 'SA' });
+    sent.push(out, ...stateful.translate(ipPacket('203.0.113.2', '198.51.100.64', back), 0).packets);
+  }
+  for (let step = 0; step < 3; step++) stateful.expire(7_440_000);
+  const probes = stateful.due(7_440_000);
+  if (sent.length < 150 || probes.length !== 50) throw new Error(`${sent.length} packets and ${probes.length} probes`);
+  return [...sent, ...probes];
+}
+
 beforeAll(async () => {
   const stateless = await translator({ allowNonGlobal: true });
   const network = await translator({ prefix: '2001:db8:122:344::/64', allowNonGlobal: true, mtu4: 1300 });
@@ -86,6 +113,7 @@ beforeAll(async () => {
       ...stateful.translate(ipPacket('192.0.2.9', '198.51.100.64', icmp(4, 3, 1, 0, Buffer.from(out)))).packets,
     );
   }
+  sent.push(...putTogether(stateful));
   outputs = sent.length;
   const frames = sent.map((packet) => ethernet('02:00:00:00:00:01', '02:00:00:00:00:02', Buffer.from(packet)));
   writeFileSync(file, pcap(frames.map((frame) => ({ atMs: 0, bytes: frame }))));

@@ -1,9 +1,6 @@
-// NAT64 as a wasm of its own (assembly/nat64/entry.ts), compiled on the spot with assertions, and packets in the words of its RFCs.
+// NAT64 as a wasm of its own (assembly/nat64/entry.ts), compiled on the spot with assertions.
 import { main } from 'assemblyscript/asc';
-import { addressBytes } from '../../../../tools/testkit/build.ts';
 import { type Nat64, type Nat64Options, type Nat64Result, createNat64 } from '../../src/nat64.ts';
-
-export { fragmentHeader, icmp, ipv4, withExtensions } from '../headers.ts';
 
 let compiled: Promise<WebAssembly.Module> | undefined;
 
@@ -34,8 +31,4 @@ export function only(result: Nat64Result): Buffer {
   return Buffer.from(result.packets[0] as Uint8Array);
 }
 
-/** `64:ff9b::a.b.c.d` */
-export const embedded = (address4: string): string => {
-  const [a = 0, b = 0, c = 0, d = 0] = addressBytes(address4);
-  return `64:ff9b::${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
-};
+export { embedded, fragmentHeader, icmp, ipv4, withExtensions } from './packets.ts';
