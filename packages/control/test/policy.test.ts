@@ -149,3 +149,27 @@ test('a personalised config is checked with line and column, and reaches every H
   };
   expect((await controller.call('POST', '/listeners', stream)).body.detail).toContain('belongs to HTTP and HTTPS');
 });
+
+test('checks by HTTP, TLS and gRPC reach the image, and what does not fit their kind is refused', async () => {
+  const group = (id: string, healthCheck: object) =>
+    controller.call('POST', '/target-groups', { id, name: id, healthCheck });
+  const http = { type: 'https', httpMethod: 'GET', httpVersion: '1.0', httpBody: 'ready', httpCodes: 2 };
+  expect((await group('lbtg-h', http)).status).toBe(201);
+  expect((await group('lbtg-g', { type: 'grpc', grpcService: 'a.B', grpcCodes: '12,14-16' })).status).toBe(201);
+  for (const [index, id] of ['lbtg-h', 'lbtg-g'].entries()) {
+    expect((await addRule({}, { targetGroup: id, path: `/check${index}` })).status).toBe(201);
+  }
+  const checks = new Map(proxyImage().groups.map(({ name, check }) => [name, check]));
+  expect(checks.get('lbtg-h')).toMatchObject({
+    type: 'https',
+    http: { method: 'GET', path: '/', codes: 2, version: '1.0', body: 'ready' },
+  });
+  expect(checks.get('lbtg-g')).toMatchObject({ type: 'grpc', grpc: { service: 'a.B', codes: [12, 14, 15, 16] } });
+  for (const [check, field] of [
+    [{ type: 'http', httpBody: 'x' }, 'httpBody'],
+    [{ type: 'tcp', httpVersion: '1.0' }, 'httpVersion'],
+    [{ type: 'http', grpcService: 'x' }, 'grpcService'],
+  ] as const) {
+    expect((await group('lbtg-x', check)).body.field).toBe(`/healthCheck/${field}`);
+  }
+});

@@ -76,7 +76,7 @@ export async function startHealth(options: HealthOptions): Promise<Health> {
   return {
     configure(image) {
       prober.configure(image);
-      if (!toldOfHttp && image.groups.some((group) => group.check.type === 'http')) {
+      if (!toldOfHttp && image.groups.some((group) => /^(?:http|grpc|mysql)/.test(group.check.type))) {
         toldOfHttp = true;
         log.warn(
           {},

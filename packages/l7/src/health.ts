@@ -1,9 +1,7 @@
 // Active health checks from the address that names the target's VPC (P21), with Tencent's thresholds and markers (E1).
-import dgram from 'node:dgram';
-import net from 'node:net';
-import { type CheckSpec, MYSQL_PROBE_USER } from '@openclb/model';
+import type { CheckSpec } from '@openclb/model';
 import type { CompiledImage } from './image.ts';
-import { probeMysql } from './relay/mysql/probe.ts';
+import { probe, type ProbeOutcome } from './probe/probe.ts';
 import type { Member } from './scheduler.ts';
 import type { TargetIdentity } from './upstream.ts';
 
@@ -30,8 +28,6 @@ interface Check {
   timer: NodeJS.Timeout | null;
   isStopped: boolean;
 }
-
-export type ProbeOutcome = { readonly isGood: true } | { readonly isGood: false; readonly reason: string };
 
 /** Exchanges of a health verdict, for logs. */
 export type HealthListener = (health: TargetHealth) => void;
@@ -138,90 +134,4 @@ export class HealthChecks {
   close(): void {
     for (const check of this.#checks.values()) this.#stop(check);
   }
-}
-
-/** One probe; never throws and always ends within the check's time-out. */
-export function probe(identity: TargetIdentity, spec: CheckSpec): Promise<ProbeOutcome> {
-  const port = spec.port ?? identity.port;
-  switch (spec.type) {
-    case 'http':
-      return probeHttp(identity, port, spec);
-    case 'udp':
-      return probeUdp(identity, port, spec.timeoutMs);
-    case 'mysql':
-      return probeMysql(identity, port, spec.mysql?.user ?? MYSQL_PROBE_USER, spec.timeoutMs);
-    case 'tcp':
-      return probeTcp(identity, port, spec.timeoutMs);
-    default:
-      // Echo needs a raw socket, which a proxy does not have: the kernel's handshake says the same of the machine.
-      return probeTcp(identity, port, spec.timeoutMs);
-  }
-}
-
-/** SYN, SYN/ACK, RST (E1). */
-function probeTcp(identity: TargetIdentity, port: number, timeoutMs: number): Promise<ProbeOutcome> {
-  const { promise, resolve } = Promise.withResolvers<ProbeOutcome>();
-  const socket = net.connect({ host: identity.address, port, ...localOf(identity) });
-  const timer = setTimeout(() => end({ isGood: false, reason: `no connection in ${timeoutMs} ms` }), timeoutMs);
-  const end = (outcome: ProbeOutcome): void => {
-    clearTimeout(timer);
-    if (outcome.isGood) socket.resetAndDestroy();
-    else socket.destroy();
-    resolve(outcome);
-  };
-  socket.once('connect', () => end({ isGood: true }));
-  socket.on('error', (error: NodeJS.ErrnoException) => end({ isGood: false, reason: error.code ?? error.message }));
-  return promise;
-}
-
-async function probeHttp(identity: TargetIdentity, port: number, spec: CheckSpec): Promise<ProbeOutcome> {
-  const { method, path, host, codes } = spec.http ?? { method: 'HEAD', path: '/', codes: 2 | 4, host: undefined };
-  const name = identity.address.includes(':') ? `[${identity.address}]` : identity.address;
-  // Loaded when first needed: most uses of this package check nothing by HTTP.
-  const { Client } = await import('undici');
-  const client = new Client(`http://${name}:${port}`, {
-    connect: { timeout: spec.timeoutMs },
-    ...(identity.source === null ? {} : { localAddress: identity.source }),
-    headersTimeout: spec.timeoutMs,
-    bodyTimeout: spec.timeoutMs,
-  });
-  try {
-    const response = await client.request({
-      method,
-      path,
-      headers: { host: host ?? `${name}:${port}`, 'user-agent': 'clb-healthcheck' },
-      signal: AbortSignal.timeout(spec.timeoutMs),
-    });
-    response.body.on('error', () => {});
-    response.body.destroy();
-    const isExpected = (codes & (1 << (Math.floor(response.statusCode / 100) - 1))) !== 0;
-    return isExpected ? { isGood: true } : { isGood: false, reason: `status ${response.statusCode}` };
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    return { isGood: false, reason: code === undefined ? message : String(code) };
-  } finally {
-    void client.destroy().catch(() => {});
-  }
-}
-
-/** Silence is health; "port unreachable" is not (E1). */
-function probeUdp(identity: TargetIdentity, port: number, timeoutMs: number): Promise<ProbeOutcome> {
-  const { promise, resolve } = Promise.withResolvers<ProbeOutcome>();
-  const socket = dgram.createSocket(identity.address.includes(':') ? 'udp6' : 'udp4');
-  const timer = setTimeout(() => end({ isGood: true }), timeoutMs);
-  const end = (outcome: ProbeOutcome): void => {
-    clearTimeout(timer);
-    socket.close();
-    resolve(outcome);
-  };
-  socket.once('error', (error: NodeJS.ErrnoException) => end({ isGood: false, reason: error.code ?? error.message }));
-  socket.once('message', () => end({ isGood: true }));
-  const connect = (): void => socket.connect(port, identity.address, () => socket.send('HEALTH CHECK'));
-  if (identity.source === null) connect();
-  else socket.bind({ address: identity.source }, connect);
-  return promise;
-}
-
-function localOf(identity: TargetIdentity): { localAddress?: string } {
-  return identity.source === null ? {} : { localAddress: identity.source };
 }

@@ -24,10 +24,10 @@ export const HealthCheck = Type.Object(
   {
     enabled: Type.Optional(Type.Boolean({ default: D.enabled, description: 'Off: every target gets traffic' })),
     type: Type.Optional(
-      Type.Enum(['tcp', 'udp', 'icmp', 'http', 'mysql'], {
+      Type.Enum(['tcp', 'udp', 'icmp', 'http', 'https', 'grpc', 'grpcs', 'mysql'], {
         default: D.type,
         description:
-          'tcp: SYN, SYN/ACK, RST. http: a request and its status class. mysql: a login (proxies; directors do tcp)',
+          'tcp: SYN, SYN/ACK, RST. http, https: a request and its status class. grpc, grpcs: grpc.health.v1. mysql: a login. Directors probe the last five by tcp',
       }),
     ),
     intervalSeconds: Type.Optional(
@@ -87,6 +87,30 @@ export const HealthCheck = Type.Object(
         maximum: 31,
         default: D.httpCodes,
         description: 'Status classes that count as alive: 1 = 1xx, 2 = 2xx, 4 = 3xx, 8 = 4xx, 16 = 5xx',
+      }),
+    ),
+    httpVersion: Type.Optional(
+      Type.Enum(['1.0', '1.1'], { default: '1.1', description: 'Version of an http probe; 1.0 needs no Host' }),
+    ),
+    httpBody: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 500,
+        description: 'Text that the body of a GET probe must hold, within its first 64 KiB',
+      }),
+    ),
+    grpcService: Type.Optional(
+      Type.String({
+        maxLength: 200,
+        pattern: '^[0-9A-Za-z_./-]*$',
+        description: 'Service that a grpc probe asks for; the whole server if absent',
+      }),
+    ),
+    grpcCodes: Type.Optional(
+      Type.String({
+        maxLength: 60,
+        pattern: '^[0-9]{1,2}(-[0-9]{1,2})?(,[0-9]{1,2}(-[0-9]{1,2})?)*$',
+        description: 'gRPC statuses that count as alive beside SERVING, such as 12 of a server without health service',
       }),
     ),
   },

@@ -34,7 +34,7 @@ export type Generation = Static<typeof Generation>;
 /** How a target's liveness is probed. Times in milliseconds. */
 export const CheckSpec = Type.Object(
   {
-    type: Type.Enum(['tcp', 'udp', 'icmp', 'http', 'mysql', 'none']),
+    type: Type.Enum(['tcp', 'udp', 'icmp', 'http', 'https', 'grpc', 'grpcs', 'mysql', 'none']),
     intervalMs: Type.Integer({ minimum: 100, maximum: 300_000 }),
     timeoutMs: Type.Integer({ minimum: 50, maximum: 60_000 }),
     healthyThreshold: Type.Integer({ minimum: 1, maximum: 10 }),
@@ -50,6 +50,18 @@ export const CheckSpec = Type.Object(
           host: Type.Optional(Type.String({ maxLength: 80 })),
           /** Bitmask as in Tencent's HttpCode: 1 = 1xx, 2 = 2xx, 4 = 3xx, 8 = 4xx, 16 = 5xx. */
           codes: Type.Integer({ minimum: 1, maximum: 31 }),
+          version: Type.Optional(Type.Enum(['1.0', '1.1'])),
+          body: Type.Optional(Type.String({ maxLength: 500 })),
+        },
+        closed,
+      ),
+    ),
+    grpc: Type.Optional(
+      Type.Object(
+        {
+          service: Type.String({ maxLength: 200 }),
+          /** Statuses that count as alive beside SERVING. */
+          codes: Type.Array(Type.Integer({ minimum: 0, maximum: 99 }), { maxItems: 100 }),
         },
         closed,
       ),

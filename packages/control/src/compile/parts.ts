@@ -74,17 +74,32 @@ export function checkSpecOf(check: HealthCheck): CheckSpec {
     unhealthyThreshold: check.unhealthyThreshold ?? D.unhealthyThreshold,
     ...(check.port === undefined ? {} : { port: check.port }),
     ...(type === 'mysql' ? { mysql: { user: check.mysqlUser ?? MYSQL_PROBE_USER } } : {}),
-    ...(type === 'http'
+    ...(type === 'http' || type === 'https'
       ? {
           http: {
             method: check.httpMethod ?? D.httpMethod,
             path: check.httpPath ?? D.httpPath,
             codes: check.httpCodes ?? D.httpCodes,
             ...(check.httpDomain === undefined ? {} : { host: check.httpDomain }),
+            ...(check.httpVersion === undefined ? {} : { version: check.httpVersion }),
+            ...(check.httpBody === undefined ? {} : { body: check.httpBody }),
           },
         }
       : {}),
+    ...(type === 'grpc' || type === 'grpcs'
+      ? { grpc: { service: check.grpcService ?? '', codes: codesOf(check.grpcCodes) } }
+      : {}),
   };
+}
+
+/** `12,14-16` → 12, 14, 15, 16. */
+function codesOf(text: string | undefined): number[] {
+  const codes = new Set<number>();
+  for (const part of text?.split(',') ?? []) {
+    const [from = 0, to = from] = part.split('-').map(Number);
+    for (let code = from; code <= to; code++) codes.add(code);
+  }
+  return [...codes];
 }
 
 export function familyOf(text: string): 4 | 6 {

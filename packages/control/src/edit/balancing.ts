@@ -149,12 +149,26 @@ function spelling(target: TargetInput): string {
     .join('|');
 }
 
+function checkProbe({ type = 'tcp', httpBody, httpMethod, httpVersion, grpcService, grpcCodes }: HealthCheck): void {
+  const isHttp = type === 'http' || type === 'https';
+  if (!isHttp && (httpBody ?? httpVersion) !== undefined) {
+    reject(`/healthCheck/${httpBody === undefined ? 'httpVersion' : 'httpBody'}`, 'is for http and https checks');
+  }
+  if (httpBody !== undefined && httpMethod !== 'GET') {
+    reject('/healthCheck/httpBody', 'needs the method GET: the answer to HEAD has no body');
+  }
+  if (!type.startsWith('grpc') && (grpcService ?? grpcCodes) !== undefined) {
+    reject(`/healthCheck/${grpcService === undefined ? 'grpcCodes' : 'grpcService'}`, 'is for grpc and grpcs checks');
+  }
+}
+
 /** Every default written out. A short interval shortens the default timeout, which must stay below it. */
 export function completeHealthCheck(input: HealthCheck): HealthCheck {
   const intervalSeconds = input.intervalSeconds ?? HEALTH_CHECK_DEFAULTS.intervalSeconds;
   const timeoutSeconds = input.timeoutSeconds ?? Math.min(HEALTH_CHECK_DEFAULTS.timeoutSeconds, intervalSeconds - 1);
   if (timeoutSeconds >= intervalSeconds)
     reject('/healthCheck/timeoutSeconds', `must be less than the interval of ${intervalSeconds} s`);
+  checkProbe(input);
   return { ...HEALTH_CHECK_DEFAULTS, ...compact(input), intervalSeconds, timeoutSeconds };
 }
 

@@ -1,7 +1,7 @@
 // Health of a MySQL server: read its greeting, log in without a password and leave. A server counts clients that go away in the middle of
 // a login, and locks an address out after `max_connect_errors` of them; a login that is refused is complete and not counted.
 import net from 'node:net';
-import type { ProbeOutcome } from '../../health.ts';
+import type { ProbeOutcome } from '../../probe/probe.ts';
 import type { TargetIdentity } from '../../upstream.ts';
 import {
   ERROR_PACKET,
