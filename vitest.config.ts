@@ -20,6 +20,8 @@ export default defineConfig({
             'tools/**/*.test.ts',
           ],
           testTimeout: 20_000,
+          // Hooks compile AssemblyScript, which takes as long as a busy machine wants.
+          hookTimeout: 60_000,
         },
       },
       {
