@@ -1,7 +1,7 @@
 // A proxy as a node of a cluster: layer 7, its own endpoint when it has a device, and the link that brings the image of both.
 import type { Endpoint, Link } from '@openclb/l4';
 import type { Counters, Proxy, ProxyOptions, TargetHealth } from '@openclb/l7';
-import type { HealthReport, Image, PluginHost, ProxyImage } from '@openclb/model';
+import type { ExplainAnswer, RequestQuery, HealthReport, Image, PluginHost, ProxyImage } from '@openclb/model';
 import { type AccessLog, NO_STORE } from './access-log.ts';
 import { certificateSource } from './certificates.ts';
 import { sentenceOf } from './errors.ts';
@@ -81,6 +81,11 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
           'proxy.log.lost': accessLog?.lost() ?? 0,
           ...endpoint?.counters(),
         }),
+        onExplainRequest: (query) => ({
+          node: id,
+          generation: link?.applied?.generation ?? { revision: 0, compiler: 0 },
+          ...explained(proxy, query),
+        }),
         onLogs: (query) => accessLog?.query(query) ?? Promise.resolve(NO_STORE),
         describe: () => ({ port }),
       }),
@@ -89,6 +94,11 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
     stack.add({ close: () => Promise.resolve(clearInterval(reporting)) });
     return { link, proxy, port };
   });
+}
+
+function explained(proxy: Proxy, query: RequestQuery): Pick<ExplainAnswer, 'verdict' | 'reason' | 'steps'> {
+  const { steps, ...answer } = proxy.explainRequest(query);
+  return { ...answer, steps: [...steps] };
 }
 
 /** Functions cannot be sent to threads: each worker loads the plugins again. */

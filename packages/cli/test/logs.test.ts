@@ -91,3 +91,28 @@ test('a box without a store says so, and a place that is none is refused', async
   const variable = await clb(['up', '-f', file, '--access-log', 'stdout', '--access-log-format', '$colour']);
   expect(variable.stderr).toContain('$colour is no variable of logs');
 }, 30_000);
+
+test('explain --request asks the live proxy, and says what is no request', async () => {
+  const [port, api] = [await freePort(), await freePort()];
+  const file = join(folder, 'lb.yaml');
+  const target = portOf(await web('one'));
+  await writeFile(
+    file,
+    `loadBalancers: [{ name: a, vips: [127.0.0.1], listeners: [{ protocol: HTTP, port: ${port}, rules: [{ domain: a.test, targets: [{ physical: 127.0.0.1, port: ${target} }] }] }] }]\n`,
+  );
+  const env = { CLB_CONTROLLER: `http://127.0.0.1:${api}`, CLB_API_KEY: 'key' };
+  const running = startClb(['up', '-f', file, '--api', `127.0.0.1:${api}`], { env });
+  closers.push(() => running.stop('SIGKILL'));
+  await running.sees('ready:');
+  const told = await clb(['explain', '--request', `GET http://a.test:${port}/x`, '--header', 'X-A: 1'], { env });
+  expect(told.stderr).toBe('');
+  expect(told.stdout).toContain('host a.test belongs to domain a.test (exact)');
+  expect(told.stdout).toMatch(/\+ X-Real-IP: 192\.0\.2\.1/);
+  expect(told.stdout).toMatch(/verdict: forward/);
+  const lost = await clb(['explain', '--request', `GET http://b.test:${port}/`], { env });
+  expect(lost.stdout).toContain('verdict: refuse: 404 no-rule');
+  expect((await clb(['explain', '--request', 'a.test'], { env })).stderr).toContain(
+    "write it as 'GET https://a.test/x'",
+  );
+  expect((await clb(['explain', 'tcp'], { env })).stderr).toContain('or --request');
+}, 30_000);

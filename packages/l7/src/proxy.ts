@@ -8,6 +8,7 @@ import { H2Session } from './codec/h2/session.ts';
 import { countFailure, type Counters, createCounters } from './counters.ts';
 import { upstreamEvents } from './exchange.ts';
 import { explain, type Explanation, type ExplainRequest } from './explain.ts';
+import { explainRequest, type RequestExplanation, type RequestToExplain } from './explain-request.ts';
 import { HealthChecks, type HealthListener, type TargetHealth } from './health.ts';
 import { type CompiledImage, compileImage, EMPTY_IMAGE, type Prepared } from './image.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
@@ -80,6 +81,8 @@ export interface Proxy {
   health(): TargetHealth[];
   counters(): Counters;
   explain(request: ExplainRequest): Explanation;
+  /** The walk of a whole request, step by step, without sending it. */
+  explainRequest(request: RequestToExplain): RequestExplanation;
   /** Another `ticketSecret` for handshakes to come. */
   setTicketSecret(secret: Uint8Array): void;
   /** Stops accepting, lets exchanges in flight end (`drainMs` at most), closes everything. */
@@ -304,6 +307,10 @@ class ProxyProcess implements Proxy {
 
   explain(request: ExplainRequest): Explanation {
     return explain(this.#image, request);
+  }
+
+  explainRequest(request: RequestToExplain): RequestExplanation {
+    return explainRequest(this.#image, request, this.#context.stickyKey);
   }
 
   setTicketSecret(secret: Uint8Array): void {

@@ -151,6 +151,8 @@ export class Exchange {
   isWaiting = false;
   /** The body is collected before a target is asked. */
   isHolding = false;
+  /** Nobody sends this request: it takes no tokens. */
+  isDry = false;
   status = 0;
   upstreamStatus = 0;
   failure = '';

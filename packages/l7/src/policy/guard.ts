@@ -88,7 +88,7 @@ export class Guard {
   check(exchange: Exchange, head: Head | null): FailureCode | null {
     const { clientAddress } = exchange.downstream;
     if (!this.admits(clientAddress)) return 'source-denied';
-    if (this.#rates.length === 0) return null;
+    if (this.#rates.length === 0 || exchange.isDry) return null;
     const now = performance.now();
     for (const rate of this.#rates) {
       let key = '';

@@ -7,6 +7,7 @@ import { Worker } from 'node:worker_threads';
 import type { ProxyImage } from '@openclb/model';
 import { type Counters, createCounters } from '../counters.ts';
 import { explain, type Explanation, type ExplainRequest } from '../explain.ts';
+import { explainRequest, type RequestExplanation, type RequestToExplain } from '../explain-request.ts';
 import { HealthChecks, type TargetHealth } from '../health.ts';
 import { type CompiledImage, compileImage, EMPTY_IMAGE, ImageRefused } from '../image.ts';
 import { DEFAULT_LIMITS } from '../limits.ts';
@@ -273,6 +274,10 @@ class ProxyWorkers implements Proxy {
 
   explain(request: ExplainRequest): Explanation {
     return explain(this.#image, request);
+  }
+
+  explainRequest(request: RequestToExplain): RequestExplanation {
+    return explainRequest(this.#image, request, Buffer.from(this.#shared.options.stickinessKey));
   }
 
   setTicketSecret(secret: Uint8Array): void {
