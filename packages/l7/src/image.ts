@@ -86,14 +86,74 @@ export const EMPTY_IMAGE: CompiledImage = {
   targets: new Map(),
 };
 
+/** How long one slice of a compile may hold requests up. */
+const SLICE_MS = 5;
+/** Rows between two looks at the clock. */
+const ROWS_PER_LOOK = 32;
+
 export function compileImage(
   source: ProxyImage,
   previous: CompiledImage,
   schedulers: readonly Scheduler[],
   limits: Limits = DEFAULT_LIMITS,
 ): CompiledImage {
+  const compiling = compileSteps(source, previous, schedulers, limits);
+  for (;;) {
+    const step = compiling.next();
+    if (step.done === true) return step.value;
+  }
+}
+
+/** The same while requests go on: between slices the event loop turns. What was learnt of targets meanwhile is in the result. */
+export async function compileInSlices(
+  source: ProxyImage,
+  previous: CompiledImage,
+  schedulers: readonly Scheduler[],
+  limits: Limits = DEFAULT_LIMITS,
+): Promise<CompiledImage> {
+  const compiling = compileSteps(source, previous, schedulers, limits);
+  let sliceEnds = performance.now() + SLICE_MS;
+  for (;;) {
+    const step = compiling.next();
+    if (step.done === true) {
+      takeVerdicts(step.value, previous);
+      return step.value;
+    }
+    if (performance.now() < sliceEnds) continue;
+    await new Promise((resolve) => setImmediate(resolve));
+    sliceEnds = performance.now() + SLICE_MS;
+  }
+}
+
+/** Health, ejection and turns of members that both images have, as they are now. */
+function takeVerdicts({ source, groups }: CompiledImage, previous: CompiledImage): void {
+  for (const { id, check } of source.groups) {
+    const before = previous.groups.get(id);
+    if (before === undefined) continue;
+    const group = groups.get(id)!;
+    for (const member of group.members) {
+      const known = before.members.find(({ target }) => target === member.target);
+      if (known === undefined) continue;
+      member.health = check.type === 'none' ? 'alive' : known.health;
+      member.current = known.current;
+      member.since = known.since;
+      member.isAwake = known.isAwake;
+      member.isEjected = known.isEjected;
+      member.isEjectedElsewhere = known.isEjectedElsewhere;
+    }
+    group.refresh();
+  }
+}
+
+function* compileSteps(
+  source: ProxyImage,
+  previous: CompiledImage,
+  schedulers: readonly Scheduler[],
+  limits: Limits,
+): Generator<void, CompiledImage> {
   const problem = checkImage(source);
   if (problem !== null) throw new ImageRefused(`the image is not well formed: ${problem}`);
+  yield;
   const targets = new Map<string, Target>();
   const byId = new Map<string, Target>();
   for (const row of source.targets) {
@@ -103,7 +163,8 @@ export function compileImage(
     byId.set(row.id, target);
   }
   const groups = new Map<string, Group>();
-  for (const row of source.groups) {
+  for (const [index, row] of source.groups.entries()) {
+    if (index % ROWS_PER_LOOK === 0) yield;
     const before = previous.groups.get(row.id);
     const members = row.targets.map(({ target: id, weight }): Member => {
       const target = byId.get(id) ?? refuse(`group ${row.name} names target ${id}, which the image does not hold`);
@@ -126,12 +187,14 @@ export function compileImage(
     groups.set(row.id, new Group(row, members, schedulers, before ?? null));
   }
   const before = new Map(previous.listeners.map((listener) => [listener.id, listener] as const));
-  const listeners = source.listeners.map((row): CompiledListener => {
+  const listeners: CompiledListener[] = [];
+  for (const row of source.listeners) {
+    yield;
     const groupOf = (id: string): Group =>
       groups.get(id) ?? refuse(`listener ${row.name} names group ${id}, which the image does not hold`);
     const isRelay = row.protocol !== 'http' && row.protocol !== 'https';
     if (isRelay && row.group === undefined) refuse(`relay listener ${row.name} has no group`);
-    return {
+    listeners.push({
       id: row.id,
       name: row.name,
       loadBalancer: row.loadBalancer,
@@ -143,12 +206,12 @@ export function compileImage(
       http2: row.http2 ?? true,
       limits: limitsOf(limits, row.custom),
       custom: compileCustom(row.custom),
-      ...routesOf(row, groupOf, before.get(row.id) ?? null),
+      ...(yield* routesOf(row, groupOf, before.get(row.id) ?? null)),
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',
       relay: isRelay ? compileRelay(row, groupOf) : null,
-    };
-  });
+    });
+  }
   refuseDoubles(listeners);
   return { source, listeners, groups, targets };
 }
@@ -156,19 +219,22 @@ export function compileImage(
 const NO_TARGETS = new Group({ id: '', name: '(none)', slots: 251 }, []);
 type Row = ProxyImage['listeners'][number];
 
-function routesOf(
+function* routesOf(
   row: Row,
   groupOf: (id: string) => Group,
   before: CompiledListener | null,
-): Pick<CompiledListener, 'routes' | 'policy' | 'needsHost'> {
+): Generator<void, Pick<CompiledListener, 'routes' | 'policy' | 'needsHost'>> {
   const policies = new Map<string, CompiledPolicy>();
   for (const rule of before?.routes.rules ?? []) {
     for (const { id, policy } of [rule, ...rule.variants]) if (policy !== null) policies.set(id, policy);
   }
   try {
-    const rules = row.rules.map((rule): CompiledRule => {
+    const custom = compileCustom(row.custom);
+    const rules: CompiledRule[] = [];
+    for (const [index, rule] of row.rules.entries()) {
+      if (index % ROWS_PER_LOOK === 0) yield;
       const match = rule.policy?.match;
-      return {
+      rules.push({
         ...rule,
         group: rule.group === undefined ? NO_TARGETS : groupOf(rule.group),
         matcher: match === undefined ? null : new Matcher(match, rule.id),
@@ -180,11 +246,15 @@ function routesOf(
           row.policy,
           policies.get(rule.id) ?? null,
           groupOf,
-          compileCustom(row.custom),
+          custom,
         ),
-      };
-    });
-    const routes = new RouteTable(withVariants(rules));
+      });
+    }
+    yield;
+    const placed = withVariants(rules);
+    yield;
+    const routes = new RouteTable(placed);
+    yield;
     const policy = compileListenerPolicy(row.policy ?? entryOf(row.relay), before?.policy ?? null);
     const isPlain = rules.every((rule) => rule.policy === null && !rule.hasConditions);
     return { routes, policy, needsHost: routes.single === null || policy !== null || !isPlain };

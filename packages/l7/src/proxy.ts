@@ -10,7 +10,7 @@ import { upstreamEvents } from './exchange.ts';
 import { explain, type Explanation, type ExplainRequest } from './explain.ts';
 import { explainRequest, type RequestExplanation, type RequestToExplain } from './explain-request.ts';
 import { HealthChecks, type HealthListener, type TargetHealth } from './health.ts';
-import { type CompiledImage, compileImage, EMPTY_IMAGE, type Prepared } from './image.ts';
+import { type CompiledImage, compileInSlices, EMPTY_IMAGE, type Prepared } from './image.ts';
 import { DEFAULT_LIMITS, type Limits } from './limits.ts';
 import { type BindMode, ListeningSockets } from './listener.ts';
 import { Outbox } from './outbox.ts';
@@ -200,7 +200,7 @@ class ProxyProcess implements Proxy {
   }
 
   async #apply(source: ProxyImage, state?: ImageState): Promise<void> {
-    const image = compileImage(source, this.#image, this.#options.schedulers ?? [], this.#limits);
+    const image = await compileInSlices(source, this.#image, this.#options.schedulers ?? [], this.#limits);
     const prepared: Prepared[] = [];
     try {
       for (const part of [this.#tls, this.#listening, this.#udp, this.#ready]) prepared.push(await part.prepare(image));

@@ -3,8 +3,22 @@ import net from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { ProxyImage } from '@openclb/model';
 import { ImageRefused } from '../src/index.ts';
+import { compileImage, compileInSlices, EMPTY_IMAGE } from '../src/image.ts';
 import { imageOf, stableId } from '../src/simple.ts';
-import { bodyOf, connect, freePort, get, getAndClose, named, OK, okOrigin, origin, start, statusOf } from './kit.ts';
+import {
+  bodyOf,
+  connect,
+  freePort,
+  get,
+  getAndClose,
+  named,
+  OK,
+  okOrigin,
+  origin,
+  sleep,
+  start,
+  statusOf,
+} from './kit.ts';
 
 describe('an image', () => {
   const imageWith = async (
@@ -193,6 +207,35 @@ describe('an image', () => {
     expect(performance.now() - startedAt).toBeLessThan(3000);
     expect(bodyOf(await ask('GET /p4242/x HTTP/1.1\r\nHost: d42.test\r\nConnection: close\r\n\r\n'))).toBe('a');
     expect(statusOf(await ask('GET /p4242/x HTTP/1.1\r\nHost: d41.test\r\nConnection: close\r\n\r\n'))).toBe(404);
+  });
+
+  test('of 10,000 rules is compiled in slices: requests go on in between, and what checks find meanwhile is not lost', async () => {
+    const source = await imageWith('http://127.0.0.1:1', ({ listeners: [listener], groups: [group] }) => {
+      group!.check = { ...group!.check, type: 'tcp' };
+      const [rule] = listener!.rules;
+      const policy = { requestHeaders: [{ action: 'set' as const, name: 'x-a', value: '$remote_addr' }] };
+      listener!.rules = Array.from({ length: 10_000 }, (_, index) => ({
+        ...rule!,
+        id: stableId(`rule ${index}`),
+        domain: `d${index % 100}.test`,
+        path: `/p${index}/`,
+        policy,
+      }));
+    });
+    const before = compileImage(source, EMPTY_IMAGE, []);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    onTestFinished(() => clearInterval(timer));
+    const compiling = compileInSlices(source, before, []);
+    await sleep(5);
+    const [group] = [...before.groups.values()];
+    expect(group!.members[0]!.health).toBe('unknown');
+    group!.members[0]!.health = 'dead';
+    group!.refresh();
+    const after = await compiling;
+    expect(turns).toBeGreaterThan(2);
+    expect([...after.groups.values()][0]!.members[0]!.health).toBe('dead');
+    expect(after.listeners[0]!.routes.rules).toHaveLength(10_000);
   });
 
   test('tells readiness on its own port', async () => {

@@ -9,7 +9,7 @@ import { type Counters, createCounters } from '../counters.ts';
 import { explain, type Explanation, type ExplainRequest } from '../explain.ts';
 import { explainRequest, type RequestExplanation, type RequestToExplain } from '../explain-request.ts';
 import { HealthChecks, type TargetHealth } from '../health.ts';
-import { type CompiledImage, compileImage, EMPTY_IMAGE, ImageRefused } from '../image.ts';
+import { type CompiledImage, compileInSlices, EMPTY_IMAGE, ImageRefused } from '../image.ts';
 import { DEFAULT_LIMITS } from '../limits.ts';
 import { healthRecords } from '../log/health.ts';
 import type { Proxy, ProxyOptions } from '../proxy.ts';
@@ -217,7 +217,7 @@ class ProxyWorkers implements Proxy {
   }
 
   async #apply(source: ProxyImage): Promise<void> {
-    const image = compileImage(source, this.#image, []);
+    const image = await compileInSlices(source, this.#image, []);
     const ready = await this.#ready.prepare(image);
     const state = stateOf(image);
     const all = this.#threads.map((_, index) => index);
