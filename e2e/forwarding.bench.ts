@@ -13,7 +13,7 @@ import { loadavg } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { DirectorImage } from '@openclb/model';
-import type { Row } from '../tools/bench/main.ts';
+import type { Row } from '../tools/bench/row.ts';
 import { createNetwork, namespaceName, removeNetwork, startIn, waitReady } from '../tools/testkit/index.ts';
 import type { Network, Running } from '../tools/testkit/index.ts';
 import type { Flood } from './bench/flood.ts';

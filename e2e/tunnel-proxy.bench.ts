@@ -13,7 +13,7 @@ import { startCluster } from '../apps/demo/src/cluster.ts';
 import type { Cluster } from '../apps/demo/src/cluster.ts';
 import { NODES, VIP } from '../apps/demo/src/topology.ts';
 import { routed } from '../apps/demo/src/watch.ts';
-import type { Row } from '../tools/bench/main.ts';
+import type { Row } from '../tools/bench/row.ts';
 import { ipIn, namespaceName, startIn, waitReady } from '../tools/testkit/index.ts';
 import { loadNote, missing, printRows, ratioRow, reasonOf, rounds, whereNamespaces } from './bench/method.ts';
 

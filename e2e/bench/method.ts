@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { namespaceName, needsUserNamespace, whyNoNamespaces, wrapForNamespaces } from '../../tools/testkit/index.ts';
 import type { Network } from '../../tools/testkit/index.ts';
-import type { Row } from '../../tools/bench/main.ts';
+import type { Row } from '../../tools/bench/row.ts';
 
 /** A whole bench inside a user namespace; it is ended when it takes longer. */
 const CHILD_MS_MAX = 300_000;

@@ -10,7 +10,7 @@ import { NODES, VIP, VMS, bringUpTopology } from '../../apps/demo/src/topology.t
 import { routed } from '../../apps/demo/src/watch.ts';
 import { ipIn, namespaceName, removeNetwork, startIn, stop, waitReady, within } from '../../tools/testkit/index.ts';
 import type { Network, Running } from '../../tools/testkit/index.ts';
-import type { Row } from '../../tools/bench/main.ts';
+import type { Row } from '../../tools/bench/row.ts';
 import { loadNote, missing, ratioRow, reasonOf, rounds, translateByKernel } from './method.ts';
 
 const ROUNDS = 5;

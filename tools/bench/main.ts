@@ -3,16 +3,7 @@
 import { existsSync, globSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import process from 'node:process';
-
-export interface Row {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-  /** value ÷ the peer's value in the same run; absent where there is no peer. */
-  readonly ratio?: number;
-  readonly peer?: string;
-  readonly note?: string;
-}
+import type { Row } from './row.ts';
 
 /** Prints rows as a Markdown table, so that it can go into docs/reference/performance.md as it is. */
 function table(rows: readonly Row[]): string {

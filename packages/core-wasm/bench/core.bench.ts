@@ -7,15 +7,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { BURST, Frames, open } from './frames.ts';
-
-interface Row {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly ratio?: number;
-  readonly peer?: string;
-  readonly note?: string;
-}
+import type { Row } from '../../../tools/bench/row.ts';
 
 /** One build at work on one path and number of flows. */
 export interface Walk {

@@ -3,15 +3,7 @@
 import { PLACE, packetOf, segment, writeCookieState } from '../test/meters-fixture.ts';
 import { wire } from '../test/wire.ts';
 import { Meter, meterLimits } from '../layout/index.ts';
-
-interface Row {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly ratio?: number;
-  readonly peer?: string;
-  readonly note?: string;
-}
+import type { Row } from '../../../tools/bench/row.ts';
 
 const ROUNDS = 40;
 const TIMES = 20_000;

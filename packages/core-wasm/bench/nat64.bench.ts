@@ -1,13 +1,7 @@
 // Nanoseconds that NAT64 takes for one TCP packet, by direction, kind and number of flows. Packets are laid back by the same code in the
 // timed and in the empty loop; the best of many short rounds counts, because a busy machine only ever adds time.
 import { Nat64Memory, loadNat64Module } from '../src/nat64-memory.ts';
-
-interface Row {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly note?: string;
-}
+import type { Row } from '../../../tools/bench/row.ts';
 
 const ROUNDS = 300;
 const PER_ROUND = 2000;

@@ -32,6 +32,7 @@ export {
   type ProxiedEnds,
   type TcpOptions,
   type TcpTools,
+  type ToaClient,
   type Translation,
 } from './tcp.ts';
 export { type WorkbenchOptions } from './workbench.ts';

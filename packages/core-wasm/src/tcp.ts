@@ -70,6 +70,17 @@ export interface ProxiedEnds {
   readonly destinationPort: number;
 }
 
+/** The client that a TOA option names, and how it is written. */
+export interface ToaClient {
+  /** IPv4 or IPv6, as text. */
+  readonly address: string;
+  readonly port: number;
+  /** Of the option; 254 (RFC 3692) by default, Tencent's 200 for IPv4 and 253 for IPv6. */
+  readonly kind?: 200 | 253 | 254;
+  /** Bytes that the packet may have with it; 1,500 by default. */
+  readonly limit?: number;
+}
+
 export interface TcpTools {
   readOptions(packet: Uint8Array): TcpOptions;
   /**
@@ -91,15 +102,7 @@ export interface TcpTools {
    * The segment with the client's address as an option: kind 254 (default), or Tencent's 200 for IPv4 and 253 for IPv6.
    * undefined when there is no room in 40 bytes of options or in `limit` (1,500) bytes of packet.
    */
-  insertToa(
-    packet: Uint8Array,
-    client: {
-      readonly address: string;
-      readonly port: number;
-      readonly kind?: 200 | 253 | 254;
-      readonly limit?: number;
-    },
-  ): Uint8Array | undefined;
+  insertToa(packet: Uint8Array, client: ToaClient): Uint8Array | undefined;
   /** The segment with no-operations in place of every client address, and how many there were. */
   stripToa(packet: Uint8Array): { readonly packet: Uint8Array; readonly stripped: number };
   /**
@@ -199,15 +202,7 @@ class Tools implements TcpTools {
     return this.take(packet.length);
   }
 
-  insertToa(
-    packet: Uint8Array,
-    client: {
-      readonly address: string;
-      readonly port: number;
-      readonly kind?: 200 | 253 | 254;
-      readonly limit?: number;
-    },
-  ): Uint8Array | undefined {
+  insertToa(packet: Uint8Array, client: ToaClient): Uint8Array | undefined {
     const tcp = this.lay(packet, TCP);
     this.bench.bytes.set(parseAddress(client.address), FIRST);
     const { port, kind = meterLimits.TOA_KIND, limit = LIMIT } = client;

@@ -3,15 +3,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { Bench, cpuMicroseconds, freePort, hasCommand, load } from './processes.ts';
-
-export interface Row {
-  readonly what: string;
-  readonly value: number;
-  readonly unit: string;
-  readonly ratio?: number;
-  readonly peer?: string;
-  readonly note?: string;
-}
+import type { Row } from '../../../tools/bench/row.ts';
 
 const CONNECTIONS = 64;
 const SECONDS = 2;

@@ -62,23 +62,10 @@ const OPTIONS4: Readonly<Record<number, string>> = {
   148: 'router alert',
 };
 
-function options4(layer: Layer, headerBytes: number): void {
-  for (let at = IPV4_BYTES; at < headerBytes;) {
-    const kind = layer.byte(at);
-    const name = OPTIONS4[kind] ?? `option ${kind}`;
-    if (kind === 0) return layer.raw('end of options', at, headerBytes - at);
-    if (kind === 1) {
-      layer.field(name, at, 1, kind);
-      at += 1;
-      continue;
-    }
-    const bytes = at + 1 < headerBytes ? layer.byte(at + 1) : 0;
-    if (bytes < 2 || at + bytes > headerBytes)
-      return layer.raw(name, at, headerBytes - at, { problem: 'longer than the header' });
-    layer.raw(name, at, bytes, kind === 131 || kind === 137 ? { problem: 'source routes are refused' } : {});
-    at += bytes;
-  }
-}
+const options4 = (layer: Layer, headerBytes: number): void =>
+  layer.options(IPV4_BYTES, headerBytes, OPTIONS4, (name, kind, at, bytes) =>
+    layer.raw(name, at, bytes, kind === 131 || kind === 137 ? { problem: 'source routes are refused' } : {}),
+  );
 
 function behind(layer: Layer, next: Next, bytes: number, end: number, protocol: number, ip: IpContext): Next {
   const at = layer.offset + bytes;

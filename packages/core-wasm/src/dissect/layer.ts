@@ -164,6 +164,32 @@ export class Layer {
     if (bytes > 0) this.field(name, at, bytes, hexText(this.slice(at, bytes)), more);
   }
 
+  /**
+   * The options of IPv4 and TCP from `at` to the end of the header: 0 ends the list, 1 is padding, all others have a length behind their kind
+   * and go to `each`. What runs past the header is shown and ends the walk.
+   */
+  options(
+    at: number,
+    end: number,
+    names: Readonly<Record<number, string>>,
+    each: (name: string, kind: number, at: number, bytes: number) => void,
+  ): void {
+    while (at < end) {
+      const kind = this.byte(at);
+      const name = names[kind] ?? `option ${kind}`;
+      if (kind === 0) return this.raw(name, at, end - at);
+      if (kind === 1) {
+        this.field(name, at, 1, kind);
+        at += 1;
+        continue;
+      }
+      const bytes = at + 1 < end ? this.byte(at + 1) : 0;
+      if (bytes < 2 || at + bytes > end) return this.raw(name, at, end - at, { problem: 'longer than the header' });
+      each(name, kind, at, bytes);
+      at += bytes;
+    }
+  }
+
   result(): DissectedLayer {
     return {
       protocol: this.protocol,

@@ -82,23 +82,10 @@ const TCP_OPTIONS: Readonly<Record<number, string>> = {
   254: 'experiment or client address (TOA)',
 };
 
-function tcpOptions(layer: Layer, headerBytes: number): void {
-  for (let at = TCP_BYTES; at < headerBytes;) {
-    const kind = layer.byte(at);
-    const name = TCP_OPTIONS[kind] ?? `option ${kind}`;
-    if (kind === 0) return layer.raw(name, at, headerBytes - at);
-    if (kind === 1) {
-      layer.field(name, at, 1, kind);
-      at += 1;
-      continue;
-    }
-    const bytes = at + 1 < headerBytes ? layer.byte(at + 1) : 0;
-    if (bytes < 2 || at + bytes > headerBytes)
-      return layer.raw(name, at, headerBytes - at, { problem: 'longer than the header' });
-    tcpOption(layer, name, kind, at, bytes);
-    at += bytes;
-  }
-}
+const tcpOptions = (layer: Layer, headerBytes: number): void =>
+  layer.options(TCP_BYTES, headerBytes, TCP_OPTIONS, (name, kind, at, bytes) =>
+    tcpOption(layer, name, kind, at, bytes),
+  );
 
 function tcpOption(layer: Layer, name: string, kind: number, at: number, bytes: number): void {
   if (kind === 2 && bytes === 4) layer.field(name, at, 4, layer.half(at + 2));
