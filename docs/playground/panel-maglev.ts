@@ -107,7 +107,11 @@ class MaglevPanel {
       h('td', { class: 'number tight' }, percent(share)),
       h('td', { class: 'number tight' }, total === 0 ? '–' : percent(target.weight / total)),
       h('td', { class: 'wide' }, bar),
-      h('td', {}, h('button', { type: 'button', onclick: remove, 'aria-label': `Remove ${target.id}` }, 'Remove')),
+      h(
+        'td',
+        {},
+        h('button', { type: 'button', onclick: remove, 'aria-label': `Remove ${target.id}`, title: 'Remove' }, '×'),
+      ),
     );
     line.style.setProperty('--layer', colourOf(target.id));
     return line;

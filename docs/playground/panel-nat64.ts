@@ -17,8 +17,8 @@ export function nat64Panel(state: State): HTMLElement {
   const localPrefix = input('2001:db8:6464::/96', () => void restart());
   const kind = select(
     [
-      ['stateful', 'stateful (RFC 6146): clients share an address'],
       ['stateless', 'stateless (RFC 7915): addresses are computed'],
+      ['stateful', 'stateful (RFC 6146): clients share an address'],
     ],
     () => void restart(),
   );
@@ -36,7 +36,7 @@ export function nat64Panel(state: State): HTMLElement {
       const headline = verdict(
         isDone,
         result.verdict,
-        isDone ? `${result.packets.length} packet(s)` : (result.reason ?? ''),
+        isDone ? `${result.packets.length} packet(s)` : hint(result.reason ?? '', kind.value === 'stateful'),
       );
       const views = result.packets.flatMap((made) => frameView(state.core, made, RAW_IP, 2));
       return [
@@ -68,7 +68,13 @@ export function nat64Panel(state: State): HTMLElement {
     ['Prefix of the IPv6 hosts, stateless', localPrefix],
     ['Address of the clients, stateful', pool],
   ]);
-  const button = h('button', { type: 'button', class: 'primary', onclick: () => takeSample(state) }, TAKE);
+  // A client of this kind has an address of its own, which only the stateful translator takes.
+  const take = async (): Promise<void> => {
+    kind.value = 'stateful';
+    await restart();
+    takeSample(state);
+  };
+  const button = h('button', { type: 'button', class: 'primary', onclick: () => void take() }, TAKE);
   const one = row([['IPv4 address', address]]);
   return h(
     'div',
@@ -77,6 +83,12 @@ export function nat64Panel(state: State): HTMLElement {
     output,
     card('One IPv4 address in the six prefix lengths of RFC 6052', one, addresses),
   );
+}
+
+/** What to do about a refusal that everybody meets first. */
+function hint(reason: string, isStateful: boolean): string {
+  if (!isStateful) return reason;
+  return `${reason}: from the IPv4 side only answers pass, to the address of the clients; begin with an IPv6 SYN`;
 }
 
 function takeSample(state: State): void {

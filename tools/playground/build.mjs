@@ -19,3 +19,5 @@ await build({
   logOverride: { 'ignored-bare-import': 'silent' },
   logLevel: 'warning',
 });
+if (process.argv[2] === undefined)
+  console.log(`The playground is ready. Open this file in a browser:\n  ${page}index.html`);

@@ -1,6 +1,6 @@
 // Client to target: every kind of listener and target of phase 1 (data-plane.md P3, P4, P8, P12, P14, P20, P23, P31, P41).
 import { describe, expect, test } from 'vitest';
-import { gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
+import { ethernet, gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
 import {
   destinationIs,
   expectIpv4,
@@ -15,6 +15,7 @@ import { parseFrame } from '../../../tools/testkit/parse.ts';
 import {
   CLIENT,
   CLIENT6,
+  DIRECTOR_MAC,
   HOST1,
   HOST2,
   HOST6,
@@ -30,8 +31,9 @@ import {
   VM_A2,
   director,
   id,
+  outcome,
 } from './director-fixture.ts';
-import { Health } from '../layout/index.ts';
+import { Health, PacketRecord } from '../layout/index.ts';
 
 const syn = (port: number, sourcePort = 40000): Buffer =>
   ipPacket(CLIENT, VIP, tcp({ sourcePort, destinationPort: port, mss: 1460 }));
@@ -283,6 +285,19 @@ describe('what does not pass', () => {
     const out = receive(packet);
     expect(out).toMatchObject({ verdict: 'Drop', reason });
     expect(core.counters()[`reason.${reason}`]).toBe(1);
+  });
+
+  test.each([
+    ['behind the slab', 0xffff_0000, 60],
+    ['across the end of its chunk', 2040, 60],
+    ['longer than a chunk', 0, 2049],
+  ])('a record whose frame lies %s', async (_name, address, length) => {
+    const { core } = await director();
+    core.inject([ethernet(SWITCH_MAC, DIRECTOR_MAC, syn(80))], 0);
+    core.view.setUint32(core.record(0) + PacketRecord.at.address, address, true);
+    core.view.setUint32(core.record(0) + PacketRecord.at.length, length, true);
+    core.forwardBurst(1, 1000);
+    expect(outcome(core, 0)).toMatchObject({ verdict: 'Drop', reason: 'BadAddress' });
   });
 
   test('anything before the first image', async () => {

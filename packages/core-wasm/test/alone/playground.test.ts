@@ -108,9 +108,9 @@ describe('the playground', () => {
     context.skip(browser === undefined, 'needs Chromium: apt-get install chromium');
     await page.getByRole('tab', { name: 'NAT64' }).click();
     await page.getByRole('button', { name: /^Take an IPv6 SYN/ }).click();
-    const text = await page.locator('#panel-nat64').innerText();
-    expect(text).toMatch(/translated[\s\S]*192\.0\.2\.33 → 203\.0\.113\.10/);
-    expect(text).toContain('2001:db8:cb00:710a::');
+    const text = (): Promise<string> => page.locator('#panel-nat64').innerText();
+    await expect.poll(text).toMatch(/translated[\s\S]*192\.0\.2\.33 → 203\.0\.113\.10/);
+    expect(await text()).toContain('2001:db8:cb00:710a::');
   });
 
   test('complains of nothing in its console', (context) => {
