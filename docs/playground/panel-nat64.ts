@@ -33,11 +33,8 @@ export function nat64Panel(state: State): HTMLElement {
       const packet = state.ipPacket();
       const result = translator.translate(packet, Math.round(performance.now()));
       const isDone = result.verdict === 'translated';
-      const headline = verdict(
-        isDone,
-        result.verdict,
-        isDone ? `${result.packets.length} packet(s)` : hint(result.reason ?? '', kind.value === 'stateful'),
-      );
+      const refusal = hint(result.reason ?? '', kind.value === 'stateful');
+      const headline = verdict(isDone, result.verdict, isDone ? `${result.packets.length} packet(s)` : refusal);
       const views = result.packets.flatMap((made) => frameView(state.core, made, RAW_IP, 2));
       return [
         card('The packet', ...frameView(state.core, packet, RAW_IP, 2)),
