@@ -18,6 +18,7 @@ export function formatAddress(bytes: Uint8Array): string {
   return `${words.slice(0, zeros.from).join(':')}::${words.slice(zeros.from + zeros.length).join(':')}`;
 }
 
+/** True for the 16-byte form of an IPv4 address, ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). */
 export function isMapped(bytes: Uint8Array): boolean {
   return bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((byte) => byte === 0);
 }

@@ -4,6 +4,10 @@
 import { CookieState, meterLimits } from '../layout/index.ts';
 import type { LinearMemory } from './plan.ts';
 
+/**
+ * The keys that a node accepts at a time: of the last epoch, this one and the next (data-plane.md P26); 16 bytes
+ * each.
+ */
 export interface CookieKeys {
   /** ⌊unix time / 64 s⌋. */
   readonly epoch: number;

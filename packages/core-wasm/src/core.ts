@@ -23,8 +23,10 @@ import { loadArtefact } from './artefact.ts';
 import { buildProbe, type ProbePacket } from './probe.ts';
 import type { LinearMemory, MemoryPlan, WorkerPlan } from './plan.ts';
 
+/** Which build of the core: plain memory, shared memory, with assertions, or with trace records. */
 export type Artefact = 'plain' | 'shared' | 'check' | 'trace' | 'sync';
 
+/** What `Core.open` needs: the memory, its plan, and which worker this is. */
 export interface CoreOptions {
   readonly memory: LinearMemory;
   readonly plan: MemoryPlan;
@@ -38,11 +40,18 @@ export interface CoreOptions {
 /** The exports of the wasm, as assembly/index.ts lists them. */
 export type CoreExports = Record<string, (...values: number[]) => number>;
 
+/**
+ * A next hop without a link address, which the host has to ask for (ARP, RFC 826; neighbour discovery, RFC 4861).
+ */
 export interface UnresolvedNextHop {
   readonly address: Uint8Array;
   readonly port: number;
 }
 
+/**
+ * One instance of the packet core on a planned memory: bursts in, verdicts out. The calling order stands at the top
+ * of this file; it throws an Error when the memory was laid out for another version.
+ */
 export class Core {
   readonly plan: MemoryPlan;
   readonly worker: WorkerPlan;

@@ -10,6 +10,7 @@ import { LinkType } from './pcap/types.ts';
 
 export type { DissectedField, DissectedLayer } from './dissect/layer.ts';
 
+/** The headers of a frame, from the outside in, and what is left behind them. */
 export interface Dissection {
   /** From the outside in. */
   readonly layers: readonly DissectedLayer[];
@@ -21,6 +22,7 @@ export interface Dissection {
   readonly problems: readonly string[];
 }
 
+/** How a frame begins: its link type, as in pcap. */
 export interface DissectOptions {
   /** LINKTYPE of the tcpdump registry, as CapturedFrame.interface.linkType has it: 1 Ethernet (default), 101 IP, 113, 276, 0. */
   readonly linkType?: number;

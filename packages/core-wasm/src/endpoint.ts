@@ -39,6 +39,7 @@ export interface AddressesByFamily {
   readonly v6?: Uint8Array;
 }
 
+/** The image of an endpoint (data-plane.md P7): VMs, VPC map, routes, trusted outer sources. */
 export interface EndpointTables {
   readonly entries: readonly EndpointEntry[];
   /** VMs by port. */
@@ -71,6 +72,10 @@ export function returnMemoryBytes(entries: number): number {
   );
 }
 
+/**
+ * Writes images of an endpoint into its standby tables. Throws a RangeError when a table is too small, with the
+ * option to raise.
+ */
 export class EndpointWriter {
   private readonly plan: MemoryPlan;
   private readonly bytes: Uint8Array;

@@ -26,12 +26,14 @@ import {
 import { formatAddress } from './address.ts';
 import type { Core } from './core.ts';
 
+/** One step of the walk of a packet: its name, what it saw, and the packet after it. */
 export interface ExplainedStep {
   readonly step: string;
   readonly text: string;
   readonly data: Record<string, unknown>;
 }
 
+/** The walk of one packet: steps in order, verdict, reason and the frame that would leave. */
 export interface Explanation {
   readonly verdict: string;
   readonly reason: string;

@@ -1,6 +1,7 @@
 // Choosing one of many so that all who know the same list choose alike: Maglev (Eisenbud et al., NSDI 2016; data-plane.md P12),
 // rendezvous hashing (Thaler, Ravishankar 1998) and jump hashing (Lamping, Veach 2014). Pure code: the core's tables are built from it, proxies use it as it is.
 
+/** A member of a Maglev table. */
 export interface MaglevMember {
   /** Stable id; the order of the list does not matter, the ids do. */
   readonly id: string;

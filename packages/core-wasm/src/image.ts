@@ -33,6 +33,7 @@ interface AddressPair {
   readonly v6?: string | undefined;
 }
 
+/** A listener (net, VIP, port, protocol), how it translates and which group it serves. */
 export interface ListenerInput {
   readonly id: string;
   readonly net: number;
@@ -53,6 +54,7 @@ export interface ListenerInput {
   readonly onUnknown?: 'reset' | 'drop' | undefined;
 }
 
+/** A target as an image names it: where it lives, and the tunnel that leads there. */
 export interface TargetInput {
   readonly id: string;
   readonly net: number;
@@ -62,6 +64,7 @@ export interface TargetInput {
   readonly host: string | null;
 }
 
+/** A target group: its members, their weights, and the size of its Maglev table. */
 export interface GroupInput {
   readonly id: string;
   readonly slots: number;
@@ -109,6 +112,10 @@ const syncAfterMs = ({ syncAfterSeconds }: ListenerInput): number =>
 /** Value of an accepted outer source that is no host. */
 const NOT_A_HOST = limits.NONE - 1;
 
+/**
+ * Writes a generation into the standby bank and flips (data-plane.md P5, P11). Throws a RangeError when a table is
+ * too small, and an Error for an image that contradicts itself; the generation in use then stays.
+ */
 export class ImageWriter {
   private readonly plan: MemoryPlan;
   private readonly slots: Slots;

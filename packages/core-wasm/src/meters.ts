@@ -17,6 +17,7 @@ export interface MeterLimits {
   readonly connectionBurst?: number;
 }
 
+/** What a meter was asked and what it refused, since it was made. */
 export interface MeterCounters {
   readonly offeredPackets: number;
   readonly offeredBits: number;
@@ -28,8 +29,10 @@ export interface MeterCounters {
   readonly refusedConnections: number;
 }
 
+/** What a meter says about a packet: it passed, or the limit that it is over. */
 export type MeterAnswer = 'Passed' | 'Packets' | 'Bits' | 'Connections';
 
+/** Token buckets of a program that uses the core alone (data-plane.md P33): packets, bits and new connections. */
 export interface Meters {
   /**
    * Sets the limits of a meter, of which this instance enforces a share between 0 and 1 (all of it when absent). Throws

@@ -6,6 +6,7 @@ import type { LinearMemory, MemoryPlan } from './plan.ts';
 /** Text, or the 16 bytes that the tables hold. */
 export type AddressLike = string | Uint8Array;
 
+/** A port as the walk sees it: link address, MTU in bytes of the IP packet, kind of link. */
 export interface PortSettings {
   /** Own link address; ignored on layer 3. */
   readonly mac?: Uint8Array | null;
@@ -31,6 +32,10 @@ interface Neighbour {
 const toBytes = (address: AddressLike): Uint8Array => (typeof address === 'string' ? parseAddress(address) : address);
 const keyOf = (bytes: Uint8Array): string => bytes.join('.');
 
+/**
+ * Routes and neighbours (data-plane.md P36), written by the host under a seqlock while workers read. Throws a
+ * RangeError when a table is full.
+ */
 export class NextHopTable {
   private readonly plan: MemoryPlan;
   private readonly bytes: Uint8Array;

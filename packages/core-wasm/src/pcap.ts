@@ -23,6 +23,7 @@ export {
   type InterfaceToWrite,
 } from './pcap/types.ts';
 
+/** What `summarizeCapture` counts: frames, bytes, interfaces, and the times of the first and the last frame. */
 export interface CaptureSummary {
   readonly format: 'pcap' | 'pcapng';
   readonly frames: number;

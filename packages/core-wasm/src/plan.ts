@@ -44,6 +44,7 @@ export interface LinearMemory {
   readonly buffer: ArrayBufferLike;
 }
 
+/** How many of everything; what is left out has a default. */
 export interface PlanOptions {
   /** Workers with regions of their own; 1 by default. */
   workers?: number;
@@ -81,11 +82,13 @@ export interface PortPlan {
   readonly chunks: number;
 }
 
+/** The regions of one worker; addresses in bytes. */
 export type WorkerPlan = { readonly [K in keyof typeof WorkerMap.fields]: number } & {
   readonly ports: readonly PortPlan[];
 };
 export type MapPlan = { readonly [K in keyof typeof MemoryMap.fields]: number };
 
+/** Where everything lies: addresses in bytes, made by `planMemory`, needed by whoever opens the memory. */
 export interface MemoryPlan {
   /** What `Core.open` hands to the core. */
   readonly mapAddress: number;

@@ -2,6 +2,7 @@
 // target's own tunnel around them; what comes back is punted with the reason Probe.
 import { isMapped } from './address.ts';
 
+/** A health probe to build (data-plane.md P24): ends, protocol and payload. */
 export interface ProbePacket {
   readonly protocol: 'tcp' | 'udp' | 'icmp';
   /** 16 bytes: this director's probe address. */

@@ -3,6 +3,7 @@
 import { PacketError } from './standalone.ts';
 import { WORKBENCH_START, type Workbench, type WorkbenchOptions, openWorkbench } from './workbench.ts';
 
+/** SCTP by itself (RFC 9260): CRC32c, its check, and other ports without reading the data again. */
 export interface SctpTools {
   /** CRC32c (RFC 9260, appendix A) of at most 65,535 bytes: 0xe3069283 for "123456789". */
   crc32c(bytes: Uint8Array): number;
@@ -23,6 +24,7 @@ export interface SctpTools {
 const SCTP = 132;
 const PACKET_MAX = 65_535;
 
+/** The SCTP tools in an instance of their own. Rejects when the wasm does not compile. */
 export async function createSctp(options: WorkbenchOptions = {}): Promise<SctpTools> {
   const bench = await openWorkbench(PACKET_MAX + 1, options);
   return {

@@ -3,6 +3,7 @@
 import { TargetRow } from '../layout/index.ts';
 import type { LinearMemory, MemoryPlan } from './plan.ts';
 
+/** How many slots there are, and how often each is referred to. */
 export interface SlotOptions {
   /** What is counted, for the message when it is full. */
   readonly kind: string;
@@ -17,6 +18,10 @@ interface Tombstone {
   readonly removedMs: number;
 }
 
+/**
+ * Gives stable ids their slots (data-plane.md P5): an id keeps its slot, and a slot gets another id only when nothing
+ * refers to it. Throws a RangeError when none is free.
+ */
 export class SlotAllocator {
   private readonly options: SlotOptions;
   private live = new Map<string, number>();

@@ -10,6 +10,7 @@ import { type MaglevMember, maglev, sortedById } from './hash.ts';
 import { LinkType } from './pcap/types.ts';
 import { type LinearMemory, allocate, planMemory } from './plan.ts';
 
+/** What `parse` finds; addresses as text, ports as numbers. */
 export interface ParsedPacket {
   readonly family: 4 | 6;
   readonly source: string;
@@ -39,11 +40,13 @@ export class PacketError extends Error {
   }
 }
 
+/** Outer addresses of a tunnel, as text, of one family. */
 export interface Tunnel {
   readonly source: string;
   readonly destination: string;
 }
 
+/** New ends of a packet; what is left out stays. */
 export interface Ends {
   readonly source?: string;
   readonly destination?: string;
@@ -51,6 +54,7 @@ export interface Ends {
   readonly destinationPort?: number;
 }
 
+/** Where the wasm comes from and what memory it gets; nothing is needed. */
 export interface CreateOptions {
   /** A WebAssembly.Module of the core, or the bytes of core.wasm (of core.shared.wasm with `shared`). The embedded one when absent. */
   readonly module?: object;
@@ -66,6 +70,7 @@ export interface ParseVerdict {
   readonly meaning: string;
 }
 
+/** The functions of `createCore`: bytes in, copies out. What no walk would accept throws a PacketError. */
 export interface StandaloneCore {
   /** The memory of this instance; a SharedArrayBuffer only when it was asked for. */
   readonly memory: LinearMemory;

@@ -50,8 +50,10 @@ export interface ProvenHandshake {
   readonly syn: Uint8Array;
 }
 
+/** Why a SYN cookie was not accepted. */
 export type CookieRefusal = 'NoAck' | 'Aged' | 'Forged' | 'NotReady';
 
+/** What is added to the numbers of one direction, modulo 2^32. */
 export interface Translation {
   /** Added to the sequence number, modulo 2^32 as all of these; may be negative. */
   readonly sequence?: number;
@@ -63,6 +65,7 @@ export interface Translation {
   readonly windowShift?: number;
 }
 
+/** The two ends that a PROXY header names. */
 export interface ProxiedEnds {
   readonly source: string;
   readonly destination: string;
@@ -81,6 +84,10 @@ export interface ToaClient {
   readonly limit?: number;
 }
 
+/**
+ * TCP by itself: options (RFC 9293), SYN cookies (RFC 4987), sequence translation with SACK (RFC 2018) and timestamps
+ * (RFC 7323), TOA, PROXY protocol. Packets are IP packets without link header.
+ */
 export interface TcpTools {
   readOptions(packet: Uint8Array): TcpOptions;
   /**
@@ -129,6 +136,7 @@ const FIRST = SEGMENT + 64;
 const SECOND = FIRST + 16;
 const PACKET = WORKBENCH_START + 512;
 
+/** The TCP tools in an instance of their own. Rejects when the wasm does not compile. */
 export async function createTcp(options: WorkbenchOptions = {}): Promise<TcpTools> {
   return new Tools(await openWorkbench(512 + PACKET_MAX + SYN_ACK_ROOM, options));
 }

@@ -2,6 +2,9 @@
 import { ControlBlock } from '../layout/index.ts';
 import type { LinearMemory, MemoryPlan } from './plan.ts';
 
+/**
+ * Idle times by state of a flow (data-plane.md P4, P20); RFC 5382, 5 and RFC 4787, 4.3 name the least that is wise.
+ */
 export interface FlowTimeouts {
   /** Milliseconds; each at least 1. */
   readonly synSeenMs?: number;

@@ -6,6 +6,7 @@ import type { CoreExports } from './core.ts';
 
 const PAGE_BYTES = 65_536;
 
+/** Where the wasm of a tool comes from; the embedded one when it is left out. */
 export interface WorkbenchOptions {
   /** A WebAssembly.Module of tcp.wasm, or its bytes. The embedded one when absent. */
   readonly module?: object;

@@ -3,7 +3,15 @@
 import type { ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { Bench, cpuMicroseconds, freePort, hasCommand, load } from './processes.ts';
-import type { Row } from '../../../tools/bench/row.ts';
+
+export interface Row {
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly ratio?: number;
+  readonly peer?: string;
+  readonly note?: string;
+}
 
 const CONNECTIONS = 64;
 const SECONDS = 2;
