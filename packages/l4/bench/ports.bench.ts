@@ -1,11 +1,19 @@
 // Frames per second through one veth pair and back out of it (hairpin in the core, MACs swapped), one kind of port after the other.
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Row } from '../../../tools/bench/row.ts';
 
 /** The median of these is taken; the rounds alternate, so that all kinds see the same machine. */
 const ROUNDS = 5;
 const KINDS = ['packet', 'xdp', 'tun'] as const;
+
+interface Row {
+  readonly what: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly ratio?: number;
+  readonly peer?: string;
+  readonly note?: string;
+}
 
 interface Result {
   readonly perSecond: number;
