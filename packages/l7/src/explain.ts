@@ -67,8 +67,14 @@ export function explain(image: CompiledImage, request: ExplainRequest): Explanat
     return describe(listener, rule, status, [...why, `${rule.name} answers ${status} itself`]);
   }
   if (policy?.sticky != null) why.push(`a client stays on its target: stickiness by ${policy.sticky.type}`);
+  const forward = policy?.policy.forward?.type ?? 'http';
+  if (forward !== 'http') why.push(`targets are spoken to by ${forward}`);
   const { group } = rule;
-  if (group.isAllDead) why.push('no target is known alive, so all are used');
+  const ejected = group.members.filter((member) => member.isEjected || member.isEjectedElsewhere).length;
+  if (ejected > 0)
+    why.push(`${ejected} of ${group.members.length} targets are ejected because requests to them failed`);
+  if (group.isAllDead && group.usable.length > 0) why.push('no target is known alive, so all are used');
+  if (group.isAllDead && group.usable.length === 0) why.push('no target is known alive, and the group refuses then');
   if (group.usable.length === 0)
     return describe(listener, rule, 503, [...why, `group ${group.name} has no target with a weight`]);
   why.push(`${rule.scheduler} picks one of ${group.usable.length} of ${group.members.length} targets`);

@@ -32,6 +32,7 @@ import { imageOf, type SimpleConfig } from './simple.ts';
 import type { ProxyContext } from './state.ts';
 import { type CertificateLookup, NodeTls } from './tls.ts';
 import { TicketKeys } from './tls/secrets.ts';
+import { shortestMs } from './upstream/shortest.ts';
 import { UpstreamPool } from './upstream.ts';
 import { Wheel } from './wheel.ts';
 
@@ -122,6 +123,8 @@ class ProxyProcess implements Proxy {
   readonly #context: ProxyContext;
   readonly #relayContext: RelayContext;
   readonly #wheel: Wheel;
+  /** As the limits want it; rules with shorter time-outs make it shorter. */
+  readonly #tickMs: number;
   readonly #listening: ListeningSockets;
   readonly #udp: UdpRelays;
   readonly #tls: NodeTls;
@@ -140,7 +143,8 @@ class ProxyProcess implements Proxy {
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     this.#limits = limits;
     const times = [limits.connectTimeoutMs, limits.readTimeoutMs, limits.keepAliveTimeoutMs, limits.headTimeoutMs];
-    this.#wheel = new Wheel(Math.max(5, Math.min(500, ...times.map((ms) => ms / 8))));
+    this.#tickMs = Math.max(5, Math.min(500, ...times.map((ms) => ms / 8)));
+    this.#wheel = new Wheel(this.#tickMs);
     const counters = createCounters();
     const outbox = new Outbox();
     this.#context = {
@@ -212,6 +216,7 @@ class ProxyProcess implements Proxy {
     const before = this.#image;
     this.#image = image;
     for (const [key, target] of before.targets) if (!image.targets.has(key)) this.#context.pool.retire(target);
+    this.#wheel.retune(Math.max(5, Math.min(this.#tickMs, shortestMs(image) / 8)));
     if (this.#share === null) this.#health.apply(image);
     else if (state !== undefined) this.#share.attach(image, state);
   }

@@ -13,16 +13,25 @@ export interface Timed {
 }
 
 export class Wheel {
-  readonly tickMs: number;
+  tickMs: number;
   /** Milliseconds of the monotonic clock at the last tick: cheap to read, late by one tick at most. */
   now: number;
   #tick = 0;
   readonly #slots: Timed[][] = Array.from({ length: SLOTS }, () => []);
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
 
   constructor(tickMs: number) {
     this.tickMs = tickMs;
     this.now = performance.now();
+    this.#timer = setInterval(() => this.#advance(), tickMs);
+    this.#timer.unref();
+  }
+
+  /** Another length of tick from now on. Items come round at another time than they were put down for, and are then put down anew. */
+  retune(tickMs: number): void {
+    if (tickMs === this.tickMs) return;
+    clearInterval(this.#timer);
+    this.tickMs = tickMs;
     this.#timer = setInterval(() => this.#advance(), tickMs);
     this.#timer.unref();
   }
