@@ -3,7 +3,14 @@
 // a connection (`listener.ts`).
 import { Framing } from './codec/body.ts';
 import { Bad, type Head, INCOMPLETE } from './codec/h1.ts';
-import { answerFields, filterRequest, filterResponse, viewRequest, viewResponse } from './filter.ts';
+import {
+  answerFields,
+  type FilterOutcome,
+  filterRequest,
+  filterResponse,
+  viewRequest,
+  viewResponse,
+} from './filter.ts';
 import { note } from './note.ts';
 import { admit, failureOf, placed } from './phase/admit.ts';
 import { fail, type FailureCode } from './phase/fail.ts';
@@ -46,7 +53,7 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
     next = requestBytes(exchange, chunk, at, end);
     if (next < 0) return next;
   }
-  if (filters.length > 0) void beginFiltered(exchange);
+  if (filters.length > 0) beginFiltered(exchange);
   else {
     const failure = route(exchange, head);
     if (failure !== null) giveUp(exchange, failure);
@@ -61,13 +68,21 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
   return next;
 }
 
-async function beginFiltered(exchange: Exchange): Promise<void> {
+function beginFiltered(exchange: Exchange): void {
   const { serial } = exchange;
   const { host } = exchange.filtered!;
+  const outcome = filterRequest(exchange);
+  if (!(outcome instanceof Promise)) return goOn(exchange, host, outcome);
   exchange.isWaiting = true;
-  const outcome = await filterRequest(exchange);
-  if (exchange.serial !== serial || !exchange.isActive) return;
-  exchange.isWaiting = false;
+  void outcome.then((late) => {
+    if (exchange.serial !== serial || !exchange.isActive) return;
+    exchange.isWaiting = false;
+    goOn(exchange, host, late);
+  });
+}
+
+/** The request hooks are done. */
+function goOn(exchange: Exchange, host: string, outcome: FilterOutcome): void {
   if (outcome !== null && 'failure' in outcome) return giveUp(exchange, outcome.failure);
   if (outcome !== null) {
     const { answer } = outcome;

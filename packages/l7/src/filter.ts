@@ -1,10 +1,13 @@
 // Plugin hooks on requests and responses (model/plugin.ts). A proxy without filters never comes here.
-import type { FilterAnswer, FilterRequest, FilterResponse } from '@openclb/model';
+import type { FilterAnswer, FilterRequest, FilterResponse, L7Filter } from '@openclb/model';
 import { type Head, STRIDE } from './codec/h1.ts';
+import { countFailure } from './counters.ts';
 import type { FailureCode } from './phase/fail.ts';
 import type { Exchange } from './state.ts';
 
+/** Of a hook that names none. */
 const FILTER_TIMEOUT_MS = 5_000;
+const FILTER_CONCURRENCY_MAX = 10_000;
 
 export function viewRequest(exchange: Exchange, head: Head): FilterRequest {
   const { downstream } = exchange;
@@ -32,49 +35,138 @@ function fieldsOf(head: Head): [string, string][] {
 
 export type FilterOutcome = { readonly answer: FilterAnswer } | { readonly failure: FailureCode } | null;
 
-/** Runs the request hooks in order; the first answer ends them. */
-export async function filterRequest(exchange: Exchange): Promise<FilterOutcome> {
-  const request = exchange.filtered!;
-  for (const filter of exchange.proxy.filters) {
+/** Runs the request hooks in order; the first answer ends them. A promise only when a hook gives one. */
+export function filterRequest(exchange: Exchange, from = 0): FilterOutcome | Promise<FilterOutcome> {
+  const { filters } = exchange.proxy;
+  for (let index = from; index < filters.length; index++) {
+    const filter = filters[index]!;
     if (filter.request === undefined) continue;
-    try {
-      const answer = await inTime(filter.request(request));
-      if (answer === LATE) return { failure: 'filter-timeout' };
-      if (answer !== undefined && answer !== null)
-        return isCleanAnswer(answer) ? { answer } : { failure: 'filter-error' };
-      if (!isCleanRequest(request)) throw new Error('the filter left a method, target or header that cannot be sent');
-    } catch (error) {
-      exchange.proxy.onFilterError(filter.name, error);
-      return { failure: 'filter-error' };
+    const kept = filter.onFailure === 'open' ? copyOf(exchange.filtered!) : null;
+    const finish = (result: Result<FilterAnswer | void>): FilterOutcome | undefined => {
+      const failure = requestFailure(exchange, filter, result);
+      if (failure === null) return result.value ? { answer: result.value } : undefined;
+      if (kept === null) return { failure };
+      // What the hook has done so far, and what it may still do late, is not this request's any more.
+      exchange.filtered = kept;
+      return undefined;
+    };
+    const result = run(filter, () => filter.request!(exchange.filtered!));
+    if (result instanceof Promise) {
+      return result.then((late) => {
+        const outcome = finish(late);
+        return outcome === undefined ? filterRequest(exchange, index + 1) : outcome;
+      });
     }
+    const outcome = finish(result);
+    if (outcome !== undefined) return outcome;
   }
   return null;
 }
 
-/** Runs the response hooks in order. One that fails is reported and its changes to the order of fields stay. */
-export async function filterResponse(exchange: Exchange, response: FilterResponse): Promise<FilterOutcome> {
-  for (const filter of exchange.proxy.filters) {
+/** Runs the response hooks in order. `response` is changed in place. */
+export function filterResponse(
+  exchange: Exchange,
+  response: FilterResponse,
+  from = 0,
+): FilterOutcome | Promise<FilterOutcome> {
+  const { filters } = exchange.proxy;
+  for (let index = from; index < filters.length; index++) {
+    const filter = filters[index]!;
     if (filter.response === undefined) continue;
-    try {
-      if ((await inTime(filter.response(response, exchange.filtered!))) === LATE) return { failure: 'filter-timeout' };
-      const isStatus = Number.isInteger(response.status) && response.status >= 200 && response.status <= 599;
-      if (!isStatus || !areCleanFields(response.headers))
-        throw new Error('the filter left a response that cannot be sent');
-    } catch (error) {
-      exchange.proxy.onFilterError(filter.name, error);
-      return { failure: 'filter-error' };
+    // The hook works on a copy, so that a late or failed one leaves nothing behind.
+    const own: FilterResponse = {
+      status: response.status,
+      headers: response.headers.map(([name, value]) => [name, value]),
+    };
+    const finish = (result: Result<void>): FilterOutcome | undefined => {
+      const failure = responseFailure(exchange, filter, result, own);
+      if (failure === null) {
+        response.status = own.status;
+        response.headers = own.headers;
+      }
+      return failure === null || filter.onFailure === 'open' ? undefined : { failure };
+    };
+    const result = run(filter, () => filter.response!(own, exchange.filtered!));
+    if (result instanceof Promise) {
+      return result.then((late) => {
+        const outcome = finish(late);
+        return outcome === undefined ? filterResponse(exchange, response, index + 1) : outcome;
+      });
     }
+    const outcome = finish(result);
+    if (outcome !== undefined) return outcome;
   }
   return null;
 }
 
-const LATE = Symbol('late');
+interface Result<T> {
+  readonly value?: T;
+  readonly failure?: FailureCode;
+  readonly error?: unknown;
+}
 
-function inTime<T>(result: T | Promise<T>): T | Promise<T | typeof LATE> {
-  if (!(result instanceof Promise)) return result;
-  const { promise, resolve } = Promise.withResolvers<typeof LATE>();
-  const timer = setTimeout(() => resolve(LATE), FILTER_TIMEOUT_MS);
-  return Promise.race([result, promise]).finally(() => clearTimeout(timer));
+/** Promises of each filter that have not settled, late ones included: they still hold what they hold. */
+const inFlight = new WeakMap<L7Filter, number>();
+
+/** Calls a hook within its budget and deadline; never throws, never rejects. */
+function run<T>(filter: L7Filter, call: () => T | Promise<T>): Result<T> | Promise<Result<T>> {
+  const running = inFlight.get(filter) ?? 0;
+  if (running >= (filter.concurrencyMax ?? FILTER_CONCURRENCY_MAX)) return { failure: 'filter-busy' };
+  let result: T | Promise<T>;
+  try {
+    result = call();
+  } catch (error) {
+    return { failure: 'filter-error', error };
+  }
+  if (!(result instanceof Promise)) return { value: result };
+  inFlight.set(filter, running + 1);
+  const settled = result
+    .then((value): Result<T> => ({ value }))
+    .catch((error: unknown): Result<T> => ({ failure: 'filter-error', error }))
+    .finally(() => inFlight.set(filter, inFlight.get(filter)! - 1));
+  const { promise, resolve } = Promise.withResolvers<Result<T>>();
+  const timer = setTimeout(() => resolve({ failure: 'filter-timeout' }), filter.timeoutMs ?? FILTER_TIMEOUT_MS);
+  return Promise.race([settled, promise]).finally(() => clearTimeout(timer));
+}
+
+function requestFailure(exchange: Exchange, filter: L7Filter, result: Result<FilterAnswer | void>): FailureCode | null {
+  const { value } = result;
+  const isClean = value ? isCleanAnswer(value) : isCleanRequest(exchange.filtered!);
+  return failureOf(exchange, filter, result, isClean, 'a method, target, header or answer that cannot be sent');
+}
+
+function responseFailure(
+  exchange: Exchange,
+  filter: L7Filter,
+  result: Result<void>,
+  response: FilterResponse,
+): FailureCode | null {
+  const isStatus = Number.isInteger(response.status) && response.status >= 200 && response.status <= 599;
+  return failureOf(
+    exchange,
+    filter,
+    result,
+    isStatus && areCleanFields(response.headers),
+    'a response that cannot be sent',
+  );
+}
+
+function failureOf(
+  { proxy }: Exchange,
+  filter: L7Filter,
+  { failure, error }: Result<unknown>,
+  isClean: boolean,
+  what: string,
+): FailureCode | null {
+  if (failure === undefined && isClean) return null;
+  const code = failure ?? 'filter-error';
+  if (filter.onFailure === 'open') countFailure(proxy.counters, `${code}-open`);
+  if (code === 'filter-error') proxy.onFilterError(filter.name, error ?? new Error(`the filter left ${what}`));
+  return code;
+}
+
+function copyOf(request: FilterRequest): FilterRequest {
+  return { ...request, headers: request.headers.map(([name, value]) => [name, value]) };
 }
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;

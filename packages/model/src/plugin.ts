@@ -26,6 +26,12 @@ export interface FilterAnswer {
 
 export interface L7Filter {
   readonly name: string;
+  /** How long a hook that gives a promise may take, milliseconds; 5,000 when absent. */
+  readonly timeoutMs?: number;
+  /** Promises of this filter under way at once; 10,000 when absent. One more counts as a failure. */
+  readonly concurrencyMax?: number;
+  /** After an error, a time-out or too many at once. closed (the default): the request is refused. open: it goes on without this filter. */
+  readonly onFailure?: 'open' | 'closed';
   /** Before a target is selected. May change the request in place, or answer. */
   request?(request: FilterRequest): FilterAnswer | void | Promise<FilterAnswer | void>;
   /** Before the response head goes to the client. May change it in place. */

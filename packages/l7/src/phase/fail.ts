@@ -35,6 +35,7 @@ export const FAILURES = {
   'listener-gone': { status: 404, source: 'config', retryable: false },
   'encoding-failed': { status: 500, source: 'internal', retryable: false },
   'filter-error': { status: 500, source: 'internal', retryable: false },
+  'filter-busy': { status: 503, source: 'internal', retryable: true },
   'filter-timeout': { status: 504, source: 'internal', retryable: true },
   'coding-unsupported': { status: 501, source: 'downstream', retryable: false },
   'method-unknown': { status: 501, source: 'downstream', retryable: false },
