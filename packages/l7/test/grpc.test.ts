@@ -3,7 +3,7 @@ import * as grpc from '@grpc/grpc-js';
 import http2 from 'node:http2';
 import type net from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { freePort, sleep } from './kit.ts';
+import { freePort, origin, sleep } from './kit.ts';
 import { CERTIFICATES } from './certificates.ts';
 import { collect, grpcClient, grpcServer, type Handlers, SERVICE, startWith, unary, until } from './upstream-kit.ts';
 
@@ -258,6 +258,88 @@ describe('what a target has not looked at', () => {
     await until(() => written > before);
     expect(written).toBeGreaterThan(before);
     stream.close();
+  });
+});
+
+describe('chaos: a gRPC target', () => {
+  const begin = (stream: http2.ServerHttp2Stream): void => {
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    stream.write(Buffer.from([0, 0, 0, 0, 1, 0x41]));
+  };
+  const outcomes: [string, (stream: http2.ServerHttp2Stream) => void, string, number][] = [
+    [
+      'resets before an answer',
+      (stream) => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR),
+      'response-missing',
+      14,
+    ],
+    [
+      'resets in the middle',
+      (stream) => {
+        begin(stream);
+        setTimeout(() => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR), 20);
+      },
+      'response-truncated',
+      14,
+    ],
+    [
+      'ends without a status',
+      (stream) => {
+        begin(stream);
+        stream.end();
+      },
+      'response-truncated',
+      14,
+    ],
+    ['cuts the connection', (stream) => void setTimeout(() => stream.session!.destroy(), 10), 'response-missing', 14],
+    ['says nothing', () => {}, 'response-timeout', 4],
+    ['stops in the middle', (stream) => begin(stream), 'response-timeout', 4],
+  ];
+  test.each(outcomes)('that %s', async (_, act, failure, code) => {
+    const server = http2.createServer();
+    server.on('stream', (stream: http2.ServerHttp2Stream) => {
+      stream.on('error', () => {});
+      act(stream);
+    });
+    server.on('sessionError', () => {});
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
+    const { port, records } = await startWith([url], { ...GRPC, timeouts: { firstByteMs: 100, readMs: 100 } });
+    const outcome = await collect(
+      grpcClient(port).makeServerStreamRequest(SERVICE.down.path, same, same, Buffer.from('x')),
+    );
+    expect(outcome.code).toBe(code);
+    await until(() => records.length === 1);
+    expect(records[0]).toMatchObject({ failure, grpcStatus: code, attempts: 1 });
+  });
+
+  test('that does not speak HTTP/2 at all', async () => {
+    const target = await origin((_, peer) => void peer.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'));
+    const { port, records } = await startWith([target.url], GRPC);
+    expect((await unary(grpcClient(port), 'x')).code).toBe(grpc.status.INTERNAL);
+    await until(() => records.length === 1);
+    expect(records[0]!.failure).toBe('response-malformed');
+  });
+
+  test('that allows one stream at once gets more connections, not a queue', async () => {
+    let sessions = 0;
+    const server = http2.createServer({ settings: { maxConcurrentStreams: 1 } });
+    server.on('session', () => sessions++);
+    server.on('stream', (stream: http2.ServerHttp2Stream) => {
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      setTimeout(() => stream.end(Buffer.from([0, 0, 0, 0, 1, 0x41])), 50);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void server.close());
+    const url = `http://127.0.0.1:${(server.address() as net.AddressInfo).port}`;
+    const { port } = await startWith([url], GRPC);
+    const client = grpcClient(port);
+    expect((await unary(client, 'first')).value).toBe('A');
+    const all = await Promise.all(Array.from({ length: 8 }, () => unary(client, 'x')));
+    expect(all.every(({ value }) => value === 'A')).toBe(true);
+    expect(sessions).toBeGreaterThanOrEqual(8);
   });
 });
 
