@@ -157,7 +157,7 @@ export const SYNC_AFTER_MS: u32 = 5000;
 export const SYNC_REFRESH_MS: u32 = 60000;
 export const SYNC_CLAIM_MS: u32 = 5000;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 83686838;
+export const LAYOUT_HASH: u32 = 1658232695;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -297,6 +297,10 @@ export const enum Reason {
   PeerUnknown = 58,
   /** A packet with the key of peers whose tag is wrong or missing. */
   PeerTag = 59,
+  /** Two VLAN tags, or an 802.1ad one: a frame may carry one 802.1Q tag. */
+  DoubleTag = 70,
+  /** UDP-Lite (RFC 3828) to a VIP: no listener takes it. To and from EIPs it is forwarded. */
+  UdpLite = 71,
   /** A VM sent from an address, link or IP, that is not its own (P38). */
   SpoofedSource = 80,
   /** No rule of the endpoint names a way out for this packet of a VM (P7). */

@@ -91,6 +91,8 @@ export const reasonEnum = enumeration(
     AskLimited: [57, 'In mid-flow and unknown here, above the rate of questions to the peers.'],
     PeerUnknown: [58, 'A packet of a peer that belongs to no flow of ours either.'],
     PeerTag: [59, 'A packet with the key of peers whose tag is wrong or missing.'],
+    DoubleTag: [70, 'Two VLAN tags, or an 802.1ad one: a frame may carry one 802.1Q tag.'],
+    UdpLite: [71, 'UDP-Lite (RFC 3828) to a VIP: no listener takes it. To and from EIPs it is forwarded.'],
     SpoofedSource: [80, 'A VM sent from an address, link or IP, that is not its own (P38).'],
     NoWayOut: [81, 'No rule of the endpoint names a way out for this packet of a VM (P7).'],
     UnknownVm: [82, 'A tunnelled packet for an address that is not here.'],

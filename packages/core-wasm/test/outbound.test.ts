@@ -1,6 +1,6 @@
 // Target to client, EIPs, ICMP (data-plane.md P3, P8, P14, P16, P17, P28, P38).
 import { describe, expect, test } from 'vitest';
-import { gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
+import { addressBytes, gre, ipPacket, tcp, udp } from '../../../tools/testkit/build.ts';
 import {
   destinationIs,
   expectIpv4,
@@ -11,6 +11,7 @@ import {
   sourceIs,
   ttlIs,
 } from '../../../tools/testkit/expect.ts';
+import { sum } from '../../../tools/testkit/parse.ts';
 import {
   ANYCAST,
   CLIENT,
@@ -174,6 +175,27 @@ describe('EIPs', () => {
       portsAre(1234, 53),
     );
     expect(receive(ipPacket(HOST1, ANYCAST, gre(100, fromVm())))).toMatchObject({ verdict: 'Drop', reason: 'NoEip' });
+  });
+
+  test('UDP-Lite goes both ways with a checksum that holds, whatever it covers (RFC 3828)', async () => {
+    const { receive } = await director();
+    const lite = (source: string, destination: string): Buffer => {
+      const bytes = Buffer.from('303900350008000068656c6c6f', 'hex');
+      const pseudo = Buffer.concat([
+        addressBytes(source),
+        addressBytes(destination),
+        Buffer.from([0, 136, 0, bytes.length]),
+      ]);
+      bytes.writeUInt16BE(~sum(Buffer.concat([pseudo, bytes.subarray(0, 8)])) & 0xffff, 6);
+      return ipPacket(source, destination, { protocol: 136, bytes });
+    };
+    const isLite = (packet: Buffer, source: string, destination: string): void =>
+      expect(packet.subarray(20).toString('hex')).toBe(lite(source, destination).subarray(20).toString('hex'));
+    isLite(receive(lite(CLIENT, EIP)).frame.subarray(14 + 28), CLIENT, VM_A2);
+    isLite(receive(ipPacket(HOST2, ANYCAST, gre(100, lite(VM_A2, CLIENT)))).frame.subarray(14), EIP, CLIENT);
+    expect(receive(lite(CLIENT, VIP))).toMatchObject({ verdict: 'Drop', reason: 'UdpLite' });
+    const short = ipPacket(CLIENT, EIP, { protocol: 136, bytes: Buffer.alloc(7) });
+    expect(receive(short)).toMatchObject({ verdict: 'Drop', reason: 'TooShort' });
   });
 
   test('another host cannot speak for an EIP', async () => {

@@ -225,6 +225,17 @@ describe('RFC 792 and RFC 4443: hops that run out outbound', () => {
 });
 
 describe('IEEE 802.1Q', () => {
+  test.each([
+    ['802.1ad', '88a80005810000070800'],
+    ['two of 802.1Q', '81000005810000070800'],
+    ['one of 802.1ad', '88a800050800'],
+  ])('%s: dropped under a reason of its own', async (_, tags) => {
+    const { send } = await director();
+    const frame = ethernet(SWITCH_MAC, DIRECTOR_MAC, ipPacket(CLIENT, VIP, tcp({ destinationPort: 80 })));
+    const tagged = Buffer.concat([frame.subarray(0, 12), Buffer.from(tags, 'hex'), frame.subarray(14)]);
+    expect(send(tagged)).toMatchObject({ verdict: 'Drop', reason: 'DoubleTag' });
+  });
+
   test('a tagged packet goes out of its port with the same tag and priority', async () => {
     const { send } = await director();
     const frame = ethernet(SWITCH_MAC, DIRECTOR_MAC, ipPacket(CLIENT, VIP, tcp({ destinationPort: 80 })));

@@ -15,7 +15,7 @@ import {
 import { bank, burst as records, setNow, slabBytes } from '../memory';
 import { touchEntry, touchIndex } from '../table/flow-index';
 import { targetAt } from '../table/rows';
-import { drop, settle } from '../verdict';
+import { drop, settle, settleKnown } from '../verdict';
 import { decapsulate } from './decapsulate';
 import { dispatch, dispatchInner } from './dispatch';
 import { eipInbound, eipOutbound } from './eip';
@@ -62,12 +62,17 @@ function walkGroup(from: u32, to: u32): void {
   }
   for (let index = from; index < to; index++) touchIndex(recordAt(index).flowHash);
   for (let index = from; index < to; index++) touchEntry(recordAt(index).flowHash);
+  let sent: u32 = 0;
   for (let index = from; index < to; index++) {
     const packet = recordAt(index);
     if (packet.verdict != <u8>Verdict.None) fragment(packet);
-    else if (!known(packet)) walk(packet);
+    else if (known(packet)) {
+      sent++;
+      continue;
+    } else walk(packet);
     finish(packet);
   }
+  settleKnown(sent);
 }
 
 /** Complete IP packets that only lack their way out: held packets, answers of the main program. Endpoints use it too: no image needed. */
@@ -100,8 +105,12 @@ export function probeBurst(count: u32, nowMs: u32): void {
 }
 
 function read(packet: PacketRecord): void {
-  if (!begin(packet) || !hasImage(packet)) return;
-  if (!parseCommon(packet) && !parse(packet)) return;
+  clear(packet);
+  // What the common case writes needs no clearing, and dispatch sets net.
+  if (!isInside(packet) || changetype<usize>(bank) == 0 || !parseCommon(packet)) {
+    clearHeaders(packet);
+    if ((!isInside(packet) && !refuse(packet)) || !hasImage(packet) || !parse(packet)) return;
+  }
   trace(packet, Step.Parse, packet.protocol, packet.sourcePort, packet.destinationPort, packet.tcpFlags);
 }
 
@@ -156,19 +165,28 @@ function routeBack(packet: PacketRecord): bool {
 
 /** Clears what an earlier burst has left, and trusts no address: a frame lies inside one chunk of the slab or nowhere. */
 function begin(packet: PacketRecord): bool {
+  clear(packet);
+  clearHeaders(packet);
+  return isInside(packet) ? true : refuse(packet);
+}
+
+function clear(packet: PacketRecord): void {
   const at = changetype<usize>(packet);
   // Whole words. portIn stays, and what the port says in the flags; portOut, verdict, reason and etherType go.
   store<u64>(at, load<u64>(at, offsetof<PacketRecord>('portIn')) & PORT_BITS, offsetof<PacketRecord>('portIn'));
-  // The four offsets; protocol, family, TCP flags and direction; listener, flow, target and host slot.
-  store<u64>(at, 0, offsetof<PacketRecord>('l2Bytes'));
-  store<u32>(at, 0, offsetof<PacketRecord>('protocol'));
+  // Listener, flow, target and host slot.
   v128.store(at, i64x2.splat(-1), offsetof<PacketRecord>('listenerSlot'));
   packet.nextHop = NONE;
-  packet.net = 0;
   packet.scratch1 = 0;
   traceAfresh();
-  if (isInside(packet)) return true;
-  return refuse(packet);
+}
+
+/** What parseCommon and dispatch write in any case: the four offsets; protocol, family, TCP flags and direction; net. */
+function clearHeaders(packet: PacketRecord): void {
+  const at = changetype<usize>(packet);
+  store<u64>(at, 0, offsetof<PacketRecord>('l2Bytes'));
+  store<u32>(at, 0, offsetof<PacketRecord>('protocol'));
+  packet.net = 0;
 }
 
 function isInside(packet: PacketRecord): bool {

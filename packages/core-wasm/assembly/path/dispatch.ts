@@ -12,6 +12,7 @@ import {
   PROTOCOL_IPV6,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
+  PROTOCOL_UDP_LITE,
 } from '../wire/ipv4';
 import { isSameAddress } from '../wire/ipv6';
 
@@ -24,7 +25,7 @@ export function dispatch(packet: PacketRecord): bool {
   if (packet.listenerSlot != NONE) return go(packet, Direction.Inbound);
   if (isOwn(AddressKind.Eip, packet)) return go(packet, Direction.EipInbound);
   if (isOwn(AddressKind.Vip, packet))
-    return isIcmp(protocol) ? go(packet, Direction.Icmp) : drop(packet, Reason.NoListener);
+    return isIcmp(protocol) ? go(packet, Direction.Icmp) : noListener(packet);
   if (isProbe(packet)) return punt(packet, Reason.Probe);
   if (isIcmp(protocol) && (isOwn(AddressKind.Tunnel, packet) || isOwn(AddressKind.Anycast, packet)))
     return go(packet, Direction.TunnelIcmp);
@@ -47,7 +48,7 @@ export function dispatchInner(packet: PacketRecord): bool {
     );
     if (packet.listenerSlot != NONE) return go(packet, Direction.Inbound);
     if (findAddress(AddressKind.Vip, packet.net, packet.destination, 0, 0) != NONE) {
-      return isIcmp(packet.protocol) ? go(packet, Direction.Icmp) : drop(packet, Reason.NoListener);
+      return isIcmp(packet.protocol) ? go(packet, Direction.Icmp) : noListener(packet);
     }
   }
   return go(packet, Direction.Outbound);
@@ -58,6 +59,10 @@ function dispatchTunnel(packet: PacketRecord): bool {
   // What comes to E has no flow: it belongs to the stateless tier (P28).
   if (isOwn(AddressKind.Anycast, packet)) return go(packet, Direction.EipOutbound);
   return consume(packet, Reason.NotOurs);
+}
+
+function noListener(packet: PacketRecord): bool {
+  return drop(packet, packet.protocol == <u8>PROTOCOL_UDP_LITE ? Reason.UdpLite : Reason.NoListener);
 }
 
 function isIcmp(protocol: u32): bool {

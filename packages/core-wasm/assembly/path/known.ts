@@ -15,7 +15,7 @@ import {
   Translation,
 } from '../layout.gen';
 import { health, nowMs, readOnly } from '../memory';
-import { countIn } from '../table/counter';
+import { countKnown } from '../table/counter';
 import { replyPort } from '../table/flow';
 import { findForward, flowAt } from '../table/flow-index';
 import { listenerAt, targetAt } from '../table/rows';
@@ -58,7 +58,7 @@ export function known(packet: PacketRecord): bool {
   entry.packetsIn += 1;
   packet.flowSlot = slot;
   packet.targetSlot = entry.target;
-  countIn(packet.listenerSlot, entry.target, bytes);
+  countKnown(packet.listenerSlot, entry.target, bytes);
   if (translation == Translation.None) lowerTtl(l3At(packet));
   else rewrite(packet, target, entry.seenPort, replyPort(listener, target));
   writeHeaders(packet, way, bytes);

@@ -2,7 +2,14 @@
 // and the headers against each other; what follows may use every accessor of a header without asking again.
 import { PacketFlag, PacketRecord, Reason } from '../layout.gen';
 import { consume, drop } from '../verdict';
-import { ETHERNET_BYTES, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPE_VLAN, Ethernet } from '../wire/ethernet';
+import {
+  ETHERNET_BYTES,
+  ETHER_TYPE_IPV4,
+  ETHER_TYPE_IPV6,
+  ETHER_TYPE_SERVICE_VLAN,
+  ETHER_TYPE_VLAN,
+  Ethernet,
+} from '../wire/ethernet';
 import { ICMPV4_BYTES, ICMPV4_REDIRECT, Icmpv4 } from '../wire/icmpv4';
 import { Icmpv6 } from '../wire/icmpv6';
 import {
@@ -15,6 +22,7 @@ import {
   PROTOCOL_SCTP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
+  PROTOCOL_UDP_LITE,
 } from '../wire/ipv4';
 import { Ipv6, MALFORMED, findTransport, isFragment, transportOffset, transportProtocol } from '../wire/ipv6';
 import {
@@ -28,7 +36,7 @@ import {
   Sctp,
 } from '../wire/sctp';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
-import { Udp } from '../wire/udp';
+import { UDP_BYTES, Udp } from '../wire/udp';
 import { VLAN_BYTES, Vlan } from '../wire/vlan';
 import { frameAt, l4At, l4Bytes } from './frame';
 
@@ -51,10 +59,12 @@ export function parse(packet: PacketRecord): bool {
       const tag = Vlan.at(frame + ETHERNET_BYTES);
       if (!tag.isWellFormed(packet.length - ETHERNET_BYTES)) return drop(packet, Reason.TooShort);
       etherType = tag.etherType;
+      if (etherType == ETHER_TYPE_VLAN) return drop(packet, Reason.DoubleTag);
       packet.spare0 = load<u32>(frame, TAG);
       packet.flags |= <u16>PacketFlag.Tagged;
       l2Bytes += VLAN_BYTES;
     }
+    if (etherType == ETHER_TYPE_SERVICE_VLAN) return drop(packet, Reason.DoubleTag);
   }
   packet.l2Bytes = <u16>l2Bytes;
   return parseIp(packet, l2Bytes, etherType, packet.length);
@@ -117,6 +127,7 @@ function parseTransport(packet: PacketRecord): bool {
     return ports(packet, udp.sourcePort, udp.destinationPort, 8);
   }
   if (protocol == PROTOCOL_GRE || protocol == PROTOCOL_IPIP || protocol == PROTOCOL_IPV6) return true;
+  if (protocol == PROTOCOL_UDP_LITE) return bytes >= UDP_BYTES ? true : drop(packet, Reason.TooShort);
   if (protocol == PROTOCOL_SCTP) {
     if (bytes < SCTP_BYTES) return drop(packet, Reason.TooShort);
     packet.tcpFlags = <u8>asTcpFlags(Sctp.at(l4At(packet)), bytes);

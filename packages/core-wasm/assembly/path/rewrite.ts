@@ -3,7 +3,14 @@ import { PacketRecord } from '../layout.gen';
 import { sumOfAddress } from '../wire/checksum';
 import { Icmpv4 } from '../wire/icmpv4';
 import { Icmpv6 } from '../wire/icmpv6';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ipv4';
+import {
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  PROTOCOL_UDP_LITE,
+} from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
 import { Sctp } from '../wire/sctp';
 import { ipv4Of, ipv6Of, l4At, l4Bytes, tcpOf, udpOf } from './frame';
@@ -57,6 +64,11 @@ function rewriteIdentifier(packet: PacketRecord, identifier: u32): void {
 /** The ffff of a mapped address is zero in the sum, so header and transport share one. ICMP over IPv4 and SCTP have no pseudo header. */
 function updateTransport(packet: PacketRecord, before: u32, after: u32): void {
   if (packet.protocol == <u8>PROTOCOL_TCP) tcpOf(packet).updateChecksum(before, after);
-  else if (packet.protocol == <u8>PROTOCOL_UDP) udpOf(packet).updateChecksum(before, after);
+  else if (isUdp(packet.protocol)) udpOf(packet).updateChecksum(before, after);
   else if (packet.protocol == <u8>PROTOCOL_ICMPV6) Icmpv6.at(l4At(packet)).updateChecksum(before, after);
+}
+
+/** UDP-Lite has its checksum where UDP has it and the same addresses in it, whatever part of the data it covers (RFC 3828, 3.1). */
+function isUdp(protocol: u32): bool {
+  return protocol == PROTOCOL_UDP || protocol == PROTOCOL_UDP_LITE;
 }

@@ -15,6 +15,12 @@ import { translateInbound } from './translate';
 const HEADER_BYTES: u32 = 64;
 const HEADER: usize = 32;
 const SYN: u32 = 2;
+/** portIn and flags, in the word of portIn. */
+const KEPT: u64 = 0xffff000000ff;
+const FORWARDED: u64 = (<u64>Verdict.Forward << 16) | (<u64>PacketFlag.Encapsulated << 32);
+/** l2Bytes and l3, in the word of l2Bytes; l4 and payload are the rest. */
+const LINK: u64 = <u64>ETHERNET_BYTES | (<u64>ETHERNET_BYTES << 16);
+const PAST_LINK: u64 = 0xffffffff00000000;
 
 export function wayTo(target: u32): Way {
   return Way.at(ways + <usize>target * WAY_BYTES);
@@ -58,19 +64,17 @@ export function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
     store<u32>(outer, first);
     store<u16>(outer, complement(foldShort(way.sum + (first & 0xffff) + (first >> 16))), 10);
   }
-  const l3 = <u32>packet.l3;
-  const grown = way.headerBytes - l3;
-  packet.address -= grown;
-  packet.length = ETHERNET_BYTES + total;
+  const grown = <u64>way.headerBytes - packet.l3;
+  const record = changetype<usize>(packet);
+  // Whole words: address and length; then portIn as it is, portOut, verdict, no reason, flags, etherType; then the four offsets.
+  const address = packet.address - <u32>grown;
+  store<u64>(record, <u64>address | ((<u64>(ETHERNET_BYTES + total)) << 32));
   packet.l3End = ETHERNET_BYTES + total;
-  packet.l4 = <u16>(packet.l4 + grown);
-  packet.payload = <u16>(packet.payload + grown);
-  packet.l2Bytes = <u16>ETHERNET_BYTES;
-  packet.l3 = <u16>ETHERNET_BYTES;
-  packet.etherType = <u16>(way.outerFamily == 4 ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6);
-  packet.flags |= <u16>PacketFlag.Encapsulated;
-  packet.portOut = way.port;
-  packet.verdict = <u8>Verdict.Forward;
+  const type: u64 = way.outerFamily == 4 ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6;
+  const kept = load<u64>(record, offsetof<PacketRecord>('portIn')) & KEPT;
+  store<u64>(record, kept | FORWARDED | (<u64>way.port << 8) | (type << 48), offsetof<PacketRecord>('portIn'));
+  const offsets = load<u64>(record, offsetof<PacketRecord>('l2Bytes')) + ((grown << 32) | (grown << 48));
+  store<u64>(record, (offsets & PAST_LINK) | LINK, offsetof<PacketRecord>('l2Bytes'));
   touchNeighbour(way.neighbour);
 }
 

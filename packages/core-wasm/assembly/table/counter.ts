@@ -2,6 +2,9 @@
 import { TRAFFIC_COUNTER_BYTES, TrafficCounter } from '../layout.gen';
 import { eipCounters, listenerCounters, readOnly, targetCounters } from '../memory';
 
+/** bytesIn lies behind it. */
+const PACKETS_IN: usize = offsetof<TrafficCounter>('packetsIn');
+
 export function listenerCounter(slot: u32): TrafficCounter {
   return TrafficCounter.at(listenerCounters + <usize>slot * TRAFFIC_COUNTER_BYTES);
 }
@@ -28,6 +31,15 @@ export function countEip(row: u32, bytes: u32, isInbound: bool): void {
   if (readOnly) return;
   if (isInbound) addIn(eipCounter(row), bytes);
   else addOut(eipCounter(row), bytes);
+}
+
+/** The same for who has asked already, both counters at once: packets and bytes lie side by side. */
+export function countKnown(listener: u32, target: u32, bytes: u32): void {
+  const more = i64x2.replace_lane(i64x2.splat(1), 1, bytes);
+  const one = changetype<usize>(listenerCounter(listener));
+  const other = changetype<usize>(targetCounter(target));
+  v128.store(one, i64x2.add(v128.load(one, PACKETS_IN), more), PACKETS_IN);
+  v128.store(other, i64x2.add(v128.load(other, PACKETS_IN), more), PACKETS_IN);
 }
 
 function addIn(counter: TrafficCounter, bytes: u32): void {

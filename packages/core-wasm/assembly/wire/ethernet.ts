@@ -8,6 +8,8 @@ export const ETHER_TYPE_IPV4: u32 = 0x0800;
 export const ETHER_TYPE_ARP: u32 = 0x0806;
 export const ETHER_TYPE_VLAN: u32 = 0x8100;
 export const ETHER_TYPE_IPV6: u32 = 0x86dd;
+/** The outer tag of two (IEEE 802.1ad). */
+export const ETHER_TYPE_SERVICE_VLAN: u32 = 0x88a8;
 
 @unmanaged
 export class Ethernet {

@@ -26,6 +26,7 @@ export const PROTOCOL_IPV6: u32 = 41;
 export const PROTOCOL_GRE: u32 = 47;
 export const PROTOCOL_ICMPV6: u32 = 58;
 export const PROTOCOL_SCTP: u32 = 132;
+export const PROTOCOL_UDP_LITE: u32 = 136;
 
 @unmanaged
 export class Ipv4 {
