@@ -24,8 +24,7 @@ export function dispatch(packet: PacketRecord): bool {
   packet.listenerSlot = findListener(packet.destination, packet.destinationPort, protocol);
   if (packet.listenerSlot != NONE) return go(packet, Direction.Inbound);
   if (isOwn(AddressKind.Eip, packet)) return go(packet, Direction.EipInbound);
-  if (isOwn(AddressKind.Vip, packet))
-    return isIcmp(protocol) ? go(packet, Direction.Icmp) : noListener(packet);
+  if (isOwn(AddressKind.Vip, packet)) return isIcmp(protocol) ? go(packet, Direction.Icmp) : noListener(packet);
   if (isProbe(packet)) return punt(packet, Reason.Probe);
   if (isIcmp(protocol) && (isOwn(AddressKind.Tunnel, packet) || isOwn(AddressKind.Anycast, packet)))
     return go(packet, Direction.TunnelIcmp);

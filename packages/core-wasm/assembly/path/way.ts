@@ -17,9 +17,9 @@ const HEADER: usize = 32;
 const SYN: u32 = 2;
 /** portIn and flags, in the word of portIn. */
 const KEPT: u64 = 0xffff000000ff;
-const FORWARDED: u64 = (<u64>Verdict.Forward << 16) | (<u64>PacketFlag.Encapsulated << 32);
+const FORWARDED: u64 = ((<u64>Verdict.Forward) << 16) | ((<u64>PacketFlag.Encapsulated) << 32);
 /** l2Bytes and l3, in the word of l2Bytes; l4 and payload are the rest. */
-const LINK: u64 = <u64>ETHERNET_BYTES | (<u64>ETHERNET_BYTES << 16);
+const LINK: u64 = <u64>ETHERNET_BYTES | ((<u64>ETHERNET_BYTES) << 16);
 const PAST_LINK: u64 = 0xffffffff00000000;
 
 export function wayTo(target: u32): Way {
@@ -72,7 +72,7 @@ export function writeHeaders(packet: PacketRecord, way: Way, bytes: u32): void {
   packet.l3End = ETHERNET_BYTES + total;
   const type: u64 = way.outerFamily == 4 ? ETHER_TYPE_IPV4 : ETHER_TYPE_IPV6;
   const kept = load<u64>(record, offsetof<PacketRecord>('portIn')) & KEPT;
-  store<u64>(record, kept | FORWARDED | (<u64>way.port << 8) | (type << 48), offsetof<PacketRecord>('portIn'));
+  store<u64>(record, kept | FORWARDED | ((<u64>way.port) << 8) | (type << 48), offsetof<PacketRecord>('portIn'));
   const offsets = load<u64>(record, offsetof<PacketRecord>('l2Bytes')) + ((grown << 32) | (grown << 48));
   store<u64>(record, (offsets & PAST_LINK) | LINK, offsetof<PacketRecord>('l2Bytes'));
   touchNeighbour(way.neighbour);
