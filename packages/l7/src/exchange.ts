@@ -56,6 +56,7 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
   if (filters.length > 0) beginFiltered(exchange);
   else {
     const failure = route(exchange, head);
+    if (exchange.proxy.shadow !== null) exchange.proxy.shadow.compare(exchange, head, failure);
     if (failure !== null) giveUp(exchange, failure);
     else if (exchange.answer !== null) answer(exchange);
     else if (exchange.requestBody.bytes > exchange.bodyBytesMax) giveUp(exchange, 'body-too-large');
@@ -94,6 +95,7 @@ function goOn(exchange: Exchange, host: string, outcome: FilterOutcome): void {
   if (request.host !== host) exchange.host = request.host;
   exchange.target = request.target;
   const failure = route(exchange, null);
+  if (exchange.proxy.shadow !== null) exchange.proxy.shadow.compare(exchange, null, failure);
   if (failure !== null) return giveUp(exchange, failure);
   if (exchange.answer !== null) return answer(exchange);
   if (exchange.requestBody.bytes > exchange.bodyBytesMax) return giveUp(exchange, 'body-too-large');

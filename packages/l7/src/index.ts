@@ -9,6 +9,7 @@ export type { FailureCode } from './phase/fail.ts';
 export type { Explanation, ExplainRequest } from './explain.ts';
 export type { TargetHealth } from './health.ts';
 export { probe, type ProbeOutcome } from './probe/probe.ts';
+export type { ShadowExample, ShadowReport } from './shadow.ts';
 export type { RequestExplanation, RequestToExplain } from './explain-request.ts';
 export type { SecureIdentity, TlsProvider } from './phase/identify.ts';
 export type { CertificateLookup, CertificatePair } from './tls.ts';

@@ -29,6 +29,7 @@ import type { ImageState, WorkerModule } from './scale/messages.ts';
 import type { WorkerShare } from './scale/share.ts';
 import { UdpRelays } from './relay/udp.ts';
 import { imageOf, type SimpleConfig } from './simple.ts';
+import { Shadow, type ShadowReport } from './shadow.ts';
 import type { ProxyContext } from './state.ts';
 import { type CertificateLookup, NodeTls } from './tls.ts';
 import { TicketKeys } from './tls/secrets.ts';
@@ -84,6 +85,10 @@ export interface Proxy {
   explain(request: ExplainRequest): Explanation;
   /** The walk of a whole request, step by step, without sending it. */
   explainRequest(request: RequestToExplain): RequestExplanation;
+  /** From now on this image decides beside the active one, and differences are counted; null ends it. */
+  shadow(image: ProxyImage | null): Promise<void>;
+  /** Null without a candidate. */
+  shadowReport(): ShadowReport | null;
   /** Another `ticketSecret` for handshakes to come. */
   setTicketSecret(secret: Uint8Array): void;
   /** Stops accepting, lets exchanges in flight end (`drainMs` at most), closes everything. */
@@ -155,6 +160,7 @@ class ProxyProcess implements Proxy {
       responseHead: new Head(),
       isDraining: false,
       connectionSerial: 0,
+      shadow: null,
       outbox,
       pool: new UpstreamPool(limits, this.#wheel, outbox, upstreamEvents),
       filters: options.filters ?? [],
@@ -312,6 +318,15 @@ class ProxyProcess implements Proxy {
 
   explain(request: ExplainRequest): Explanation {
     return explain(this.#image, request);
+  }
+
+  async shadow(image: ProxyImage | null): Promise<void> {
+    const compiled = image === null ? null : await compileInSlices(image, EMPTY_IMAGE, [], this.#limits);
+    this.#context.shadow = compiled === null ? null : new Shadow(compiled, this.#context);
+  }
+
+  shadowReport(): ShadowReport | null {
+    return this.#context.shadow?.report() ?? null;
   }
 
   explainRequest(request: RequestToExplain): RequestExplanation {

@@ -16,6 +16,7 @@ import type { Group, Member } from './scheduler.ts';
 import type { CircuitBreaker } from './upstream/circuit.ts';
 import type { Target, UpstreamConnection, UpstreamPool } from './upstream.ts';
 import type { Plan } from './upstream/plan.ts';
+import type { Shadow } from './shadow.ts';
 import type { Wheel } from './wheel.ts';
 
 export interface ProxyContext {
@@ -35,6 +36,8 @@ export interface ProxyContext {
   readonly onTargetFailure: (target: Target, group: Group) => void;
   readonly onFilterError: (filter: string, error: unknown) => void;
   isDraining: boolean;
+  /** A candidate image that decides beside the active one. */
+  shadow: Shadow | null;
   /** Counts client connections for logs. */
   connectionSerial: number;
 }

@@ -276,6 +276,15 @@ class ProxyWorkers implements Proxy {
     return explain(this.#image, request);
   }
 
+  /** Requests are compared where they are served, which is not here. */
+  async shadow(image: ProxyImage | null): Promise<void> {
+    if (image !== null) throw new Error('a candidate image is compared by proxies with one worker only');
+  }
+
+  shadowReport(): null {
+    return null;
+  }
+
   explainRequest(request: RequestToExplain): RequestExplanation {
     return explainRequest(this.#image, request, Buffer.from(this.#shared.options.stickinessKey));
   }
