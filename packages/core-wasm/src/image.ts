@@ -13,6 +13,7 @@ import {
   MemberRow,
   OnRemove,
   OnUnknown,
+  PeerRow,
   RowFlag,
   Scheduler,
   TargetRow,
@@ -91,6 +92,10 @@ export interface DirectorTables {
     readonly host: string;
   }[];
   readonly trusted: readonly string[];
+  /** The other directors, and the key of what they send each other (P9); none by default. */
+  readonly peers?: readonly ({ readonly ordinal: number } & AddressPair)[] | undefined;
+  /** 16 bytes. */
+  readonly peerKey?: Uint8Array | undefined;
   /** Local addresses and ports of full NAT (P18); 16 addresses with all ports from 1,024 on by default. */
   readonly pool?: { readonly addresses: number; readonly firstPort: number; readonly ports: number } | undefined;
 }
@@ -395,6 +400,7 @@ export class ImageWriter {
     word('poolAddresses', pool.addresses);
     word('poolFirst', pool.firstPort);
     word('poolPorts', pool.ports);
+    this.writePeers(image, bank);
     this.pair(bank + BankHeader.at.anycast4, bank + BankHeader.at.anycast6, image.anycast);
     this.pair(bank + BankHeader.at.probe4, bank + BankHeader.at.probe6, image.probe);
     // Local addresses of this director: its /20 of 100.80.0.0/12, and its own block of IPv6 (P18).
@@ -405,6 +411,19 @@ export class ImageWriter {
       if (tunnel.node !== image.self.id) continue;
       const row = bank + this.plan.map.bankTunnels + tunnel.worker * TunnelRow.bytes;
       this.pair(row + TunnelRow.at.v4, row + TunnelRow.at.v6, tunnel);
+    }
+  }
+
+  /** Without a key nobody is asked, and nobody's questions are believed. */
+  private writePeers({ peers = [], peerKey }: DirectorTables, bank: number): void {
+    if (peerKey?.length !== 16) return;
+    const asked = peers.filter(({ v4, v6 }) => v4 !== undefined || v6 !== undefined).slice(0, syncLimits.PEERS_MAX);
+    this.bytes.set(peerKey, bank + BankHeader.at.peerKey0);
+    this.view.setUint32(bank + BankHeader.at.peers, asked.length, true);
+    for (const [index, peer] of asked.entries()) {
+      const row = bank + this.plan.map.bankPeers + index * PeerRow.bytes;
+      this.pair(row + PeerRow.at.v4, row + PeerRow.at.v6, peer);
+      this.view.setUint32(row + PeerRow.at.ordinal, peer.ordinal, true);
     }
   }
 

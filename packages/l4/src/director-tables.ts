@@ -1,4 +1,5 @@
 // The shared memory of one director and what the main thread writes into it: images, two banks of them, and the health overlay.
+import { hkdfSync } from 'node:crypto';
 import {
   Core,
   type ExplainNames,
@@ -44,7 +45,8 @@ const VERDICTS: Readonly<Record<HealthVerdict, number>> = {
   unknown: Health.Alive,
 };
 
-export async function createDirectorTables(options: PlanOptions): Promise<DirectorTables> {
+/** `asksPeers`: packets that nobody here knows go to the other directors (P9). */
+export async function createDirectorTables(options: PlanOptions, asksPeers = true): Promise<DirectorTables> {
   const plan = planMemory(options);
   const memory = allocate(plan);
   const core = await Core.open({ memory, plan, worker: 0, artefact: 'shared' });
@@ -73,7 +75,7 @@ export async function createDirectorTables(options: PlanOptions): Promise<Direct
     },
     async write(next) {
       await until(() => writer.isFree(), FREE_MS_MAX);
-      writer.write(next);
+      writer.write({ ...next, ...(asksPeers ? peersOf(next) : {}) });
       image = next;
       // Names of rows that are gone stay, because flows and traces may still speak of them.
       names = new Map([...[...names].slice(-NAMES_MAX), ...namesOf(next)]);
@@ -101,6 +103,23 @@ function readTraffic(core: Core, slots: Slots, image: DirectorImage): Record<str
   for (const { id, name } of image.targets) read('target', name, targetCounters, slots.targets.slotOf(id));
   for (const { id, name } of image.eips) read('eip', name, eipCounters, slots.eips.slotOf(id));
   return traffic;
+}
+
+/** Where questions go: a tunnel address of each of the others, and the key that both sides make of the secret (RFC 5869). */
+function peersOf({ sync, tunnels }: DirectorImage): { peers: PeerInput[]; peerKey: Uint8Array } | undefined {
+  if (sync === undefined) return undefined;
+  const peers = sync.peers.flatMap(({ node, ordinal }): PeerInput[] => {
+    const tunnel = tunnels.find((row) => row.node === node);
+    return tunnel === undefined ? [] : [{ ordinal, v4: tunnel.v4, v6: tunnel.v6 }];
+  });
+  const key = hkdfSync('sha256', Buffer.from(sync.secret, 'hex'), '', 'openclb peer packets 1', 16);
+  return { peers, peerKey: new Uint8Array(key) };
+}
+
+interface PeerInput {
+  readonly ordinal: number;
+  readonly v4: string | undefined;
+  readonly v6: string | undefined;
 }
 
 const NAMES_MAX = 65_536;

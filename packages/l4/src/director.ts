@@ -100,11 +100,8 @@ interface Parts {
 
 export async function startDirector(options: DirectorOptions): Promise<Director> {
   const log: Log = options.log ?? pino({ name: `director ${options.id}` });
-  const tables = await createDirectorTables({
-    ports: 1,
-    ...(options.flows === undefined ? {} : { flows: options.flows }),
-    ...options.plan,
-  });
+  const sizes = { ports: 1, ...(options.flows === undefined ? {} : { flows: options.flows }), ...options.plan };
+  const tables = await createDirectorTables(sizes, options.sync !== 'off');
   let health: Health | null = null;
   let nextHops: NextHops | null = null;
   let guard: KernelGuard | null = null;

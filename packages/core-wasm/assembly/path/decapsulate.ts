@@ -10,15 +10,26 @@ import { PROTOCOL_GRE, PROTOCOL_IPIP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
 import { ipv4Of, ipv6Of, l4At, l4Bytes } from './frame';
 import { parseIp } from './parse';
+import { acceptPeer, isPeerKey } from './peer';
 import { trace } from './trace';
 
 const CONGESTION: u32 = 3;
+/** Value of a tunnel address that is another director's. */
+const OTHER_DIRECTOR: u32 = 256;
 
 export function decapsulate(packet: PacketRecord): bool {
   if (findAddress(AddressKind.Trusted, 0, packet.source, 0, 0) != NONE) return unwrap(packet);
   // What a director has sent itself comes back only by a loop of the underlay.
-  const isOwn = findAddress(AddressKind.Tunnel, 0, packet.source, 0, 0) != NONE;
-  return drop(packet, isOwn ? Reason.TunnelLoop : Reason.UntrustedTunnel);
+  const owner = findAddress(AddressKind.Tunnel, 0, packet.source, 0, 0);
+  if (owner == OTHER_DIRECTOR && packet.protocol == <u8>PROTOCOL_GRE) return unwrapPeer(packet);
+  return drop(packet, owner != NONE ? Reason.TunnelLoop : Reason.UntrustedTunnel);
+}
+
+/** From another director: its tag is what is trusted, for anybody may write an address (P9). */
+function unwrapPeer(packet: PacketRecord): bool {
+  const end = packet.l3End;
+  if (!unwrap(packet)) return false;
+  return isPeerKey(packet.tunnelKey) ? acceptPeer(packet, end) : drop(packet, Reason.UntrustedTunnel);
 }
 
 /** The same for whoever has no image to trust: the standalone functions. */

@@ -1,5 +1,5 @@
 // dispatch: which walk a packet takes, by destination (P3). A packet out of a tunnel is not always a reply, so it is asked twice.
-import { AddressKind, Direction, NONE, PacketRecord, Reason } from '../layout.gen';
+import { AddressKind, Direction, NONE, PacketFlag, PacketRecord, Reason } from '../layout.gen';
 import { bank } from '../memory';
 import { findAddress, findListener } from '../table/address';
 import { isZero } from '../table/rows';
@@ -37,7 +37,9 @@ export function dispatchInner(packet: PacketRecord): bool {
   if (isTunnel(packet.protocol)) return drop(packet, Reason.NestedTunnel);
   if (isProbe(packet)) return punt(packet, Reason.Probe);
   if (packet.direction == <u8>Direction.EipOutbound) return true;
-  if (packet.net != 0 && bank.internalVips != 0) {
+  // A question of a peer may be about a packet that came to a public VIP.
+  const isAsked = packet.net == 0 && (packet.flags & <u16>PacketFlag.FromPeer) != 0;
+  if (isAsked || (packet.net != 0 && bank.internalVips != 0)) {
     packet.listenerSlot = findAddress(
       AddressKind.Listener,
       packet.net,

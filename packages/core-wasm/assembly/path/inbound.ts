@@ -7,6 +7,7 @@ import { targetAt } from '../table/rows';
 import { drop } from '../verdict';
 import { admit } from './admit';
 import { answer } from './answer';
+import { askInbound, askPeers } from './ask';
 import { classify } from './classify';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
@@ -28,6 +29,7 @@ const NO_TRANSPORT: u8 = 255;
 
 export function inbound(packet: PacketRecord): void {
   if (walk(packet)) return;
+  askInbound(packet);
   if (mayBeCut(packet)) goInPieces(packet);
   if (answer(packet) && routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
 }
@@ -96,7 +98,10 @@ export function inboundLater(packet: PacketRecord): void {
 export function inboundError(packet: PacketRecord): void {
   if (!matchInboundError(packet)) return;
   if (packet.targetSlot == NONE) {
-    if (!recompute(packet, packet.outerDestination, quoteDestinationPort, quoteProtocol)) return;
+    if (!recompute(packet, packet.outerDestination, quoteDestinationPort, quoteProtocol)) {
+      askPeers(packet);
+      return;
+    }
   }
   const target = targetAt(packet.targetSlot);
   if (routeToTarget(packet, target) && fit(packet) && hop(packet) && translateInboundError(packet)) {

@@ -5,6 +5,7 @@ import { flowAt } from '../table/flow-index';
 import { listenerAt, targetAt } from '../table/rows';
 import { copyAddress } from '../wire/ipv6';
 import { answer } from './answer';
+import { askPeers } from './ask';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
 import { fit } from './fit';
@@ -22,10 +23,14 @@ const NO_TRANSPORT: u8 = 255;
 export function outbound(packet: PacketRecord): void {
   packet.hostSlot = NONE;
   if (isIcmpError(packet)) {
-    outboundError(packet);
+    if (!outboundError(packet) && packet.reason == <u8>Reason.IcmpUnmatched) askPeers(packet);
     return;
   }
   if (walk(packet) || packet.verdict != <u8>Verdict.Drop) return;
+  if (packet.reason == <u8>Reason.NoFlow) {
+    askPeers(packet);
+    return;
+  }
   if (mayBeCut(packet)) goInPieces(packet);
   tellTarget(packet);
 }

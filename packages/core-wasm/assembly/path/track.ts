@@ -5,6 +5,7 @@ import {
   FlowEntry,
   FlowFlag,
   FlowState,
+  FlowSync,
   Health,
   ListenerRow,
   NONE,
@@ -46,6 +47,7 @@ export function trackInbound(packet: PacketRecord): bool {
   if (packet.flowSlot == NONE) return missInbound(packet, listener);
   const entry = flowAt(packet.flowSlot);
   if (isOver(packet, entry)) return packet.verdict == 0 && missInbound(packet, listener);
+  if ((packet.flags & <u16>PacketFlag.FromPeer) != 0) answerAsk(entry);
   packet.targetSlot = entry.target;
   seenInbound(entry, packet.tcpFlags, (listener.flags & <u8>RowFlag.DirectReturn) != 0);
   if ((entry.flags & <u16>FlowFlag.FinInbound) != 0) rememberEnd(packet, entry);
@@ -85,15 +87,23 @@ function rememberEnd(packet: PacketRecord, entry: FlowEntry): void {
   if (timestamp != 0) entry.endTimestamp = timestamp;
 }
 
+/** The peer that asked hears of the flow by the next sweep, and is its owner from its next packet on (P9). */
+function answerAsk(entry: FlowEntry): void {
+  if (readOnly) return;
+  entry.sync = <u8>FlowSync.Due;
+  state.asksAnswered += 1;
+}
+
 /** A flow that another director had (P9). A SYN opens a connection of its own, whatever was there. */
 function recallInbound(packet: PacketRecord): u32 {
   const isOpening = hasHandshake(packet.protocol) && (packet.tcpFlags & <u8>(TCP_SYN | TCP_ACK)) == <u8>TCP_SYN;
-  if (isOpening) return NONE;
+  if (isOpening || (packet.flags & <u16>PacketFlag.FromPeer) != 0) return NONE;
   const row = findStandbyForward(packet.listenerSlot, packet.source, packet.sourcePort);
   return row == NONE ? NONE : takeOver(row);
 }
 
 function recallOutbound(packet: PacketRecord): u32 {
+  if ((packet.flags & <u16>PacketFlag.FromPeer) != 0) return NONE;
   const row = findStandbyReverse(
     packet.net,
     packet.source,
@@ -108,6 +118,7 @@ function recallOutbound(packet: PacketRecord): u32 {
 /** A SYN or a datagram opens a flow. Other TCP is picked up where every director computes the same target. */
 function missInbound(packet: PacketRecord, listener: ListenerRow): bool {
   trace(packet, Step.Track, NONE, 0, 0, packet.flowHash);
+  if ((packet.flags & <u16>PacketFlag.FromPeer) != 0) return drop(packet, Reason.PeerUnknown);
   if (!hasHandshake(packet.protocol)) return true;
   const flags: u32 = packet.tcpFlags;
   if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) return true;
@@ -128,8 +139,10 @@ export function trackOutbound(packet: PacketRecord): bool {
     packet.destinationPort,
   );
   if (packet.flowSlot == NONE) packet.flowSlot = recallOutbound(packet);
-  if (packet.flowSlot == NONE && !rebuild(packet)) return drop(packet, Reason.NoFlow);
+  const isAsked = (packet.flags & <u16>PacketFlag.FromPeer) != 0;
+  if (packet.flowSlot == NONE && (isAsked || !rebuild(packet))) return drop(packet, Reason.NoFlow);
   const entry = flowAt(packet.flowSlot);
+  if (isAsked) answerAsk(entry);
   packet.listenerSlot = entry.listener;
   packet.targetSlot = entry.target;
   seenOutbound(entry, packet.tcpFlags);
