@@ -49,7 +49,7 @@ const tagOf = (key: Buffer, bytes: Uint8Array): Buffer =>
   createHmac('sha256', key).update(bytes).digest().subarray(0, TAG_BYTES);
 
 export function encodeSync(key: Buffer, message: SyncMessage): Buffer {
-  const buffer = Buffer.alloc(HEADER_BYTES + message.records.length * RECORD_BYTES_MAX + TAG_BYTES);
+  const buffer = Buffer.allocUnsafe(HEADER_BYTES + message.records.length * RECORD_BYTES_MAX + TAG_BYTES);
   buffer.writeUInt32BE(MAGIC, AT.magic);
   buffer.writeUInt8(SYNC_VERSION, AT.version);
   buffer.writeUInt8(message.kind, AT.kind);
@@ -107,15 +107,25 @@ export function decodeSync(key: Buffer, bytes: Uint8Array): SyncMessage | SyncRe
   return { kind, sender, receiver: buffer.readUInt16BE(AT.receiver), epoch, sequence, sentMs, records };
 }
 
-const isV4 = (address: Uint8Array): boolean => V4_PREFIX.equals(address.subarray(0, 12));
-const isZero = (address: Uint8Array): boolean => address.every((byte) => byte === 0);
+// Byte by byte: a view or a call for each of so few costs more than the bytes.
+function isV4(address: Uint8Array): boolean {
+  for (let at = 0; at < 12; at++) if (address[at] !== V4_PREFIX[at]) return false;
+  return true;
+}
+
+function isEqual(one: Uint8Array, other: Uint8Array): boolean {
+  for (let at = 0; at < 16; at++) if (one[at] !== other[at]) return false;
+  return true;
+}
+
+const ZERO = Buffer.alloc(16);
 
 function shapeOf({ isEnd, client, seen, clientHost, sequenceDelta, timestampDelta }: SyncRecord): number {
   return (
     (isEnd ? Shape.End : 0) |
     (isV4(client) && isV4(seen) ? Shape.V4 : 0) |
-    (Buffer.compare(client, seen) === 0 ? Shape.SeenIsClient : 0) |
-    (isZero(clientHost) ? 0 : Shape.ClientHost) |
+    (isEqual(client, seen) ? Shape.SeenIsClient : 0) |
+    (isEqual(clientHost, ZERO) ? 0 : Shape.ClientHost) |
     (sequenceDelta === 0 && timestampDelta === 0 ? 0 : Shape.Deltas)
   );
 }
@@ -136,17 +146,17 @@ function writeRecord(buffer: Buffer, from: number, record: SyncRecord): number {
   at = buffer.writeUInt32BE(record.epoch, at);
   at = buffer.writeUInt16BE(record.ordinal, at);
   const first = (shape & Shape.V4) !== 0 ? 12 : 0;
-  at = put(buffer, at, record.client.subarray(first));
-  if ((shape & Shape.SeenIsClient) === 0) at = put(buffer, at, record.seen.subarray(first));
-  if ((shape & Shape.ClientHost) !== 0) at = put(buffer, at, record.clientHost);
+  at = put(buffer, at, record.client, first);
+  if ((shape & Shape.SeenIsClient) === 0) at = put(buffer, at, record.seen, first);
+  if ((shape & Shape.ClientHost) !== 0) at = put(buffer, at, record.clientHost, 0);
   if ((shape & Shape.Deltas) === 0) return at;
   at = buffer.writeUInt32BE(record.sequenceDelta, at);
   return buffer.writeUInt32BE(record.timestampDelta, at);
 }
 
-function put(buffer: Buffer, at: number, bytes: Uint8Array): number {
-  buffer.set(bytes, at);
-  return at + bytes.length;
+function put(buffer: Buffer, at: number, bytes: Uint8Array, first: number): number {
+  for (let index = first; index < 16; index++) buffer[at + index - first] = bytes[index]!;
+  return at + 16 - first;
 }
 
 /** Null when the records do not fill the body to its last byte, or a field has a value that no flow has. */

@@ -38,8 +38,8 @@ const EXPIRE_ROWS = 4_096;
 const BUSY_RECORDS = 8_192;
 /** A datagram that is not full waits no longer than this. */
 const BATCH_MS = 60;
-/** About sixty datagrams. */
-const RECORDS_PER_TURN = 1_800;
+/** About thirty datagrams. */
+const RECORDS_PER_TURN = 900;
 const PAGES_PER_TURN = 8;
 /** Flows that a joining director hears of: by the time the copy is complete the younger ones are told in their turn. */
 const COPY_AGE_MS = 1_000;
