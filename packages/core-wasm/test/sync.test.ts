@@ -262,7 +262,7 @@ describe('what a survivor does with it', () => {
         })),
         listeners: TABLES.listeners.map((row) => ({ ...row, onRemove })),
       });
-      expect(two.receive(packet(82, 'A'), 7_100).verdict, onRemove).toBe(verdict);
+      expect([onRemove, two.receive(packet(82, 'A'), 7_100).verdict]).toEqual([onRemove, verdict]);
     }
   });
 

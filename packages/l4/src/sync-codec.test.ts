@@ -1,7 +1,7 @@
 // Datagrams of flow sync: what goes in comes out, and whatever else comes in is refused (data-plane.md P9).
 import { createHmac } from 'node:crypto';
 import { type SyncRecord } from '@openclb/core-wasm';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
   DATAGRAM_BYTES_MAX,
@@ -37,6 +37,7 @@ const RECORD: SyncRecord = {
   sequenceDelta: 0,
   timestampDelta: 0,
 };
+const many = (count: number): SyncRecord[] => Array.from({ length: count }, () => RECORD);
 const message = (records: readonly SyncRecord[], more: Partial<SyncMessage> = {}): SyncMessage => ({
   kind: SyncKind.Records,
   sender: 1,
@@ -98,8 +99,8 @@ test('every record comes out as it went in, and batches keep to the size of a da
 
 test('a flow over IPv4 takes 47 bytes, 28 of them fit a datagram', () => {
   expect(recordBytes(RECORD)).toBe(47);
-  expect(batches(Array<SyncRecord>(28).fill(RECORD))).toHaveLength(1);
-  expect(batches(Array<SyncRecord>(29).fill(RECORD))).toHaveLength(2);
+  expect(batches(many(28))).toHaveLength(1);
+  expect(batches(many(29))).toHaveLength(2);
 });
 
 test('a datagram is refused by the first thing that is wrong with it', () => {
@@ -135,12 +136,12 @@ test('any bytes with a true tag are refused or valid in every field, and never t
         header[5] = kind % 5;
         header.writeUInt16BE(count, 6);
         // Half of the bodies have the length that their count wants, or hardly any would be read.
-        const body = isWhole ? Buffer.concat(Array<Buffer>(count).fill(oneRecord(bytes))) : Buffer.from(bytes);
+        const body = isWhole
+          ? Buffer.concat(Array.from({ length: count }, () => oneRecord(bytes)))
+          : Buffer.from(bytes);
         const read = decodeSync(KEY, signed(Buffer.concat([header, body])));
-        if (typeof read === 'string') {
-          expect(read).toBe('body');
-          return;
-        }
+        expect(['body', 'object']).toContain(typeof read === 'string' ? read : typeof read);
+        if (typeof read === 'string') return;
         valid++;
         expect(read.records).toHaveLength(count);
         for (const one of read.records) {

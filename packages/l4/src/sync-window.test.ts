@@ -1,5 +1,5 @@
 // The replay window of flow sync (data-plane.md P9): every number once, in any order within its reach; recordings are refused.
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { SKEW_MS_MAX, SyncWindow, WINDOW } from './sync-window.ts';
 
