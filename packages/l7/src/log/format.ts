@@ -12,7 +12,16 @@ export function formatOf(format: string): LineOf {
 }
 
 function combinedLine(record: AccessRecord): string {
-  return `${record.remoteAddress} [${timeText(record.time)}] ${record.host} "${escaped(record.method)} ${escaped(record.target)}" ${record.status} ${record.responseBytes} ${record.upstreamAddress || '-'} ${(record.requestMs / 1000).toFixed(3)} ${record.failure || '-'}\n`;
+  // A method is a token, which needs no escapes.
+  return `${record.remoteAddress} [${timeText(record.time)}] ${record.host} "${record.method} ${escaped(record.target)}" ${record.status} ${record.responseBytes} ${record.upstreamAddress || '-'} ${secondsText(record.requestMs)} ${record.failure || '-'}\n`;
+}
+
+const THREE_DIGITS = Array.from({ length: 1000 }, (_, value) => String(value).padStart(3, '0'));
+
+/** `toFixed(3)` of the seconds without its price. */
+function secondsText(ms: number): string {
+  const whole = Math.max(0, Math.round(ms));
+  return `${Math.floor(whole / 1000)}.${THREE_DIGITS[whole % 1000]}`;
 }
 
 const NAMES = Object.keys(LOG_FIELDS) as LogFieldName[];
