@@ -148,7 +148,11 @@ export type Hedge = Static<typeof Hedge>;
 
 export const Mirror = Type.Object(
   {
-    targetGroup: Type.String({ minLength: 1, maxLength: 64, description: 'Group that gets copies of requests' }),
+    targetGroup: Type.String({
+      minLength: 1,
+      maxLength: 64,
+      description: 'Id of the group that gets copies of requests',
+    }),
     percent: Type.Optional(
       Type.Integer({ minimum: 1, maximum: 100, default: 100, description: 'Share of requests that are copied' }),
     ),
