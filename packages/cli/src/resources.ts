@@ -34,7 +34,7 @@ export const resources: readonly Resource[] = [
   },
   { name: 'nodes', aliases: [], columns: ['id', 'role', 'underlay', 'ordinal', 'tunnels'] },
   { name: 'eips', aliases: [], columns: ['id', 'name', 'address', 'state', 'binding'] },
-  { name: 'certificates', aliases: ['certs'], columns: ['id', 'name'] },
+  { name: 'certificates', aliases: ['certs'], columns: ['id', 'name', 'state', 'notAfter', 'problem'] },
 ];
 
 /** 'listener', 'listeners' and 'lbl' all name listeners. */

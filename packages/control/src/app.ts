@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { eipPlugin } from '@openclb/eip-ipv6/plugin';
 import { ClbError, LIMITS } from '@openclb/model';
 import fastify, { type FastifyInstance } from 'fastify';
+import { startAcme } from './acme/manager.ts';
 import { type Controller, makeController } from './controller.ts';
 import { edit } from './desired/draft.ts';
 import { KEY } from './desired/keys.ts';
@@ -77,13 +78,17 @@ export async function createController(options: ControllerOptions): Promise<Fast
   app.decorate('tickets', await openTickets(store, nowMs));
   app.decorate('board', statusBoard(mirror, publisher, nowMs));
   app.decorate('controller', makeController(store, mirror, pools, nowMs, options.oneBox));
+  const acme = startAcme(app.controller, app.board, nowMs, log, options.acme);
   addErrors(app, log);
   addSchemas(app);
   await addOpenapi(app);
   await app.register(apiRoutes, { prefix: '/v1' });
   await app.register(linkRoutes, { prefix: '/link/v1' });
   await app.register(serviceRoutes, { prefix: '/link/v1' });
-  app.addHook('preClose', async () => publisher.close());
+  app.addHook('preClose', async () => {
+    await acme.close();
+    publisher.close();
+  });
   app.addHook('onClose', async () => {
     await fragments.close();
     mirror.close();

@@ -91,8 +91,9 @@ function show<K extends StoredKind>(kind: K, value: Stored[K], revision: number)
   const {
     rules: _rules,
     privateKey: _secret,
+    order: _order,
     ...rest
-  } = value as Stored[K] & { rules?: unknown; privateKey?: unknown };
+  } = value as Stored[K] & { rules?: unknown; privateKey?: unknown; order?: unknown };
   void kind;
   return { ...rest, revision } as unknown as Shown[K];
 }

@@ -1,4 +1,5 @@
 // What a controller is started with, and the defaults of its pools (data-plane.md P1, P18, P21).
+import type { AcmeOptions } from './acme/manager.ts';
 import { type AddressPair, cidr, type Cidr, formatAddress } from '@openclb/model';
 
 export interface ApiKey {
@@ -41,6 +42,8 @@ export interface ControllerOptions {
   readonly ownAddresses?: () => readonly string[];
   /** How long a silent node counts as live. */
   readonly leaseMs?: number;
+  /** Pauses of orders at ACME authorities. */
+  readonly acme?: AcmeOptions;
   readonly nowMs?: () => number;
   /** One line a call; the default is silence, so that libraries do not log on their own. */
   readonly log?: (message: string, data?: Record<string, unknown>) => void;

@@ -48,6 +48,8 @@ export interface CompiledListener {
   /** The proxy's own, with those of a personalised config before them. */
   readonly limits: Limits;
   readonly custom: CompiledCustom | null;
+  /** Path → answer to an ACME authority; null where nobody waits for one. */
+  readonly challenges: ReadonlyMap<string, string> | null;
   /** Something looks at the host although one rule takes every one. */
   readonly needsHost: boolean;
 }
@@ -187,6 +189,7 @@ function* compileSteps(
     groups.set(row.id, new Group(row, members, schedulers, before ?? null));
   }
   const before = new Map(previous.listeners.map((listener) => [listener.id, listener] as const));
+  const challenges = challengesOf(source);
   const listeners: CompiledListener[] = [];
   for (const row of source.listeners) {
     yield;
@@ -210,10 +213,16 @@ function* compileSteps(
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',
       relay: isRelay ? compileRelay(row, groupOf) : null,
+      challenges: row.protocol === 'http' ? challenges : null,
     });
   }
   refuseDoubles(listeners);
   return { source, listeners, groups, targets };
+}
+
+function challengesOf({ challenges }: ProxyImage): ReadonlyMap<string, string> | null {
+  if (challenges === undefined) return null;
+  return new Map(challenges.map(({ token, answer }) => [`/.well-known/acme-challenge/${token}`, answer] as const));
 }
 
 const NO_TARGETS = new Group({ id: '', name: '(none)', slots: 251 }, []);

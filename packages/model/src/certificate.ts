@@ -21,8 +21,37 @@ const ocsp = Type.String({
   description: 'OCSP response (DER in base64) to staple; you renew it before it expires',
 });
 
+/** Let's Encrypt, for who names no other. */
+export const ACME_DIRECTORY = 'https://acme-v02.api.letsencrypt.org/directory';
+
+export const AcmeOrder = Type.Object(
+  {
+    domains: Type.Array(
+      Type.String({
+        maxLength: 253,
+        pattern: '^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\.)+[a-z0-9-]{2,63}$',
+        description: 'A name in lower case; wildcards cannot be proved over HTTP',
+      }),
+      { minItems: 1, maxItems: 100, uniqueItems: true, description: 'Names that lead to HTTP listeners on port 80' },
+    ),
+    email: Type.Optional(Type.String({ maxLength: 200, pattern: '^[^@ ]+@[^@ ]+$', description: 'Of the account' })),
+    directory: Type.Optional(
+      Type.String({ maxLength: 300, pattern: '^https?://', default: ACME_DIRECTORY, description: 'The authority' }),
+    ),
+  },
+  { ...closed, description: 'Obtained and renewed from an ACME authority (RFC 8555), instead of certificate and key' },
+);
+export type AcmeOrder = Static<typeof AcmeOrder>;
+
 export const CertificateInput = Type.Object(
-  { id: Type.Optional(CertificateId), name: Name, certificate, privateKey, ocsp: Type.Optional(ocsp) },
+  {
+    id: Type.Optional(CertificateId),
+    name: Name,
+    certificate: Type.Optional(certificate),
+    privateKey: Type.Optional(privateKey),
+    ocsp: Type.Optional(ocsp),
+    acme: Type.Optional(AcmeOrder),
+  },
   { ...closed, description: 'A certificate to store' },
 );
 export type CertificateInput = Static<typeof CertificateInput>;
@@ -33,6 +62,7 @@ export const CertificatePatch = Type.Object(
     certificate: Type.Optional(certificate),
     privateKey: Type.Optional(privateKey),
     ocsp: Type.Optional(ocsp),
+    acme: Type.Optional(AcmeOrder),
   },
   {
     ...closed,
@@ -42,7 +72,17 @@ export const CertificatePatch = Type.Object(
 export type CertificatePatch = Static<typeof CertificatePatch>;
 
 export const Certificate = Type.Object(
-  { id: CertificateId, name: Name, certificate, ocsp: Type.Optional(ocsp), revision: Revision },
+  {
+    id: CertificateId,
+    name: Name,
+    certificate: Type.Optional(certificate),
+    ocsp: Type.Optional(ocsp),
+    acme: Type.Optional(AcmeOrder),
+    state: Type.Optional(Type.Enum(['waiting', 'issued', 'failed'], { description: 'Of an ACME certificate' })),
+    notAfter: Type.Optional(Type.String({ description: 'Until when an ACME certificate holds' })),
+    problem: Type.Optional(Type.String({ description: 'Why the last order failed, and when the next one begins' })),
+    revision: Revision,
+  },
   { ...closed, description: 'A stored certificate, without its key' },
 );
 export type Certificate = Static<typeof Certificate>;

@@ -319,6 +319,12 @@ export const ProxyImage = Type.Object(
     targets: Type.Array(ProxyTargetRow),
     /** The node's own endpoint: a proxy node applies it first, then its listeners. Absent in all-in-one mode. */
     endpoint: Type.Optional(EndpointImage),
+    /** Answers to ACME authorities (RFC 8555 8.3), given by every HTTP listener before its rules are asked. */
+    challenges: Type.Optional(
+      Type.Array(
+        Type.Object({ token: Type.String({ maxLength: 200 }), answer: Type.String({ maxLength: 400 }) }, closed),
+      ),
+    ),
     /** The port that answers GET /ready for directors' probes (P24). */
     readyPort: PortNumber,
   },

@@ -5,7 +5,7 @@ import { sourceOf } from '../allocate.ts';
 import { KEY } from '../desired/keys.ts';
 import type { StoredInstance, StoredNode } from '../desired/state.ts';
 import { tunnelsOf } from './director.ts';
-import { familyOf } from './parts.ts';
+import { byId, familyOf } from './parts.ts';
 import type { Assembly } from './index.ts';
 import { underlayOf, underlaysOf } from './targets.ts';
 import { unique, uniqueBy } from './unique.ts';
@@ -84,6 +84,9 @@ export function proxyImage(assembly: Assembly, node: StoredNode): ProxyImage {
   }
   const byNet = new Map(sources.map((source) => [source.net, source] as const));
   const listeners = unique(fragments.flatMap((fragment) => fragment.proxyListeners));
+  const challenges = [...placement.state.certificate.values()]
+    .sort(byId)
+    .flatMap(({ order }) => order?.challenges ?? []);
   return {
     role: 'proxy',
     generation,
@@ -107,6 +110,7 @@ export function proxyImage(assembly: Assembly, node: StoredNode): ProxyImage {
         (text) => text,
       ),
     },
+    ...(challenges.length === 0 ? {} : { challenges }),
     readyPort: options.readyPort,
   };
 }

@@ -127,6 +127,9 @@ function remembered(placement: Placement, memo: CompileMemo, id: string): Fragme
     state.placementToken,
     state.loadBalancer.get(KEY.loadBalancer(id)),
     ...listeners,
+    ...listeners.flatMap(({ certificates }) =>
+      certificates.map((certificate) => state.certificate.get(KEY.certificate(certificate))?.certificate !== undefined),
+    ),
     ...groups.map((group) => (group === undefined ? undefined : state.targetGroup.get(KEY.targetGroup(group)))),
   ];
   const known = memo.fragments.get(id);

@@ -6,6 +6,7 @@ import {
   type ProxyListenerRow,
   type RulePolicy,
 } from '@openclb/model';
+import { KEY } from '../desired/keys.ts';
 import type { StoredListener, StoredRule } from '../desired/state.ts';
 import { answersItself } from '../edit/policy.ts';
 import { byId, checkSpecOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
@@ -33,7 +34,7 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
     vips: [...loadBalancer.vips].sort(),
     port: listener.port,
     protocol: KIND[protocol],
-    certificates: listener.certificates,
+    certificates: listener.certificates.filter((id) => isIssued(input, id)),
     rules: [],
   };
   if (protocol === 'TCP_SSL' || protocol === 'TCP') Object.assign(row, relayFields(input, listener, fragment));
@@ -43,7 +44,12 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
     if (listener.http2 !== undefined) row.http2 = listener.http2;
   }
   if (listener.tls !== undefined) row.tls = listener.tls;
-  if (protocol !== 'TCP_SSL') addCustomConfig(row, [loadBalancer.customConfig, listener.customConfig]);
+  if (protocol === 'HTTP' || protocol === 'HTTPS')
+    addCustomConfig(row, [loadBalancer.customConfig, listener.customConfig]);
+  for (const id of listener.certificates)
+    if (!isIssued(input, id)) fragment.warnings.push(`${listener.id}: certificate ${id} has not been issued yet`);
+  // A proxy refuses a listener that speaks TLS and has no certificate, and with it everything else.
+  if (listener.certificates.length > 0 && row.certificates.length === 0) return;
   fragment.proxyListeners.push(row);
 }
 
@@ -54,6 +60,11 @@ function addCustomConfig(row: ProxyListenerRow, texts: readonly (string | undefi
   const { config, tls } = parsed.reduce(mergeCustomConfig);
   if (Object.keys(config).length > 0) row.custom = config;
   if (row.protocol === 'https' && Object.keys(tls).length > 0) row.tls = { ...row.tls, ...tls };
+}
+
+function isIssued({ placement: { state } }: FragmentInput, id: string): boolean {
+  const stored = state.certificate.get(KEY.certificate(id));
+  return stored === undefined || stored.certificate !== undefined;
 }
 
 function ruleRow(input: FragmentInput, rule: StoredRule, fragment: Fragment): ProxyListenerRow['rules'][number] {

@@ -1,6 +1,8 @@
 // The desired state as typed objects: what compile reads. Values come from the store, so each is checked against its schema;
 // one that does not fit (written by another version) is kept out and named, and only what uses it suffers.
 import {
+  AcmeOrder,
+  Certificate,
   CertificateSecret,
   Eip,
   Instance,
@@ -32,7 +34,30 @@ export const StoredNode = Type.Object(node, closed);
 export type StoredNode = Static<typeof StoredNode>;
 export const StoredInstance = Type.Object(instance, closed);
 export type StoredInstance = Static<typeof StoredInstance>;
-export const StoredCertificate = Type.Object({ ...CertificateSecret.properties, name: Name }, closed);
+/** `order` is what the controller knows of its dealings with an ACME authority; it holds secrets and is never shown. */
+export const StoredCertificate = Type.Object(
+  {
+    ...Type.Partial(CertificateSecret).properties,
+    id: CertificateSecret.properties.id,
+    name: Name,
+    acme: Type.Optional(AcmeOrder),
+    state: Certificate.properties.state,
+    notAfter: Certificate.properties.notAfter,
+    problem: Certificate.properties.problem,
+    order: Type.Optional(
+      Type.Object(
+        {
+          accountKey: Type.String(),
+          failures: Type.Integer({ minimum: 0 }),
+          nextAtMs: Type.Number(),
+          challenges: Type.Array(Type.Object({ token: Type.String(), answer: Type.String() }, closed)),
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
 export type StoredCertificate = Static<typeof StoredCertificate>;
 export const StoredTargetGroup = Type.Object(targetGroup, closed);
 export type StoredTargetGroup = Static<typeof StoredTargetGroup>;

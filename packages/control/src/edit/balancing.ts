@@ -3,6 +3,7 @@ import { createPublicKey, X509Certificate, createPrivateKey } from 'node:crypto'
 import { firstFree } from '@openclb/eip-ipv6';
 import {
   address,
+  canonicalJson,
   type CertificateInput,
   cidr,
   cidrContains,
@@ -173,15 +174,9 @@ export function completeHealthCheck(input: HealthCheck): HealthCheck {
 }
 
 export function saveCertificate(edit: Edit, input: CertificateInput, before?: StoredCertificate): StoredCertificate {
-  checkKeyPair(input);
   const id = before?.id ?? input.id ?? newId(edit, 'certificate', input.name);
-  const certificate: StoredCertificate = {
-    id,
-    name: input.name,
-    certificate: input.certificate,
-    privateKey: input.privateKey,
-    ...(input.ocsp === undefined ? {} : { ocsp: checkedOcsp(input.ocsp) }),
-  };
+  const stored = input.acme === undefined ? givenCertificate(input) : orderedCertificate(input, before);
+  const certificate = compact({ ...stored, id, name: input.name }) as StoredCertificate;
   if (before) releaseClaims(edit, 'certificate', before);
   takeClaims(edit, 'certificate', certificate);
   edit.draft.put(KEY.certificate(id), certificate);
@@ -198,7 +193,28 @@ function checkedOcsp(text: string): string {
   return isWhole ? text : reject('/ocsp', 'is not a successful OCSP response in DER, base64');
 }
 
-function checkKeyPair({ certificate, privateKey }: CertificateInput): void {
+function givenCertificate({ certificate, privateKey, ocsp }: CertificateInput): Partial<StoredCertificate> {
+  if (certificate === undefined) return reject('/certificate', 'is missing', 'Give certificate and key, or `acme`.');
+  if (privateKey === undefined) return reject('/privateKey', 'is missing', 'Certificate and key belong together.');
+  checkKeyPair({ certificate, privateKey });
+  return { certificate, privateKey, ...(ocsp === undefined ? {} : { ocsp: checkedOcsp(ocsp) }) };
+}
+
+/** What was issued stays in use until there is something newer; another order begins at once. */
+function orderedCertificate(
+  { certificate, ocsp, acme }: CertificateInput,
+  before?: StoredCertificate,
+): Partial<StoredCertificate> {
+  if (certificate !== undefined && certificate !== before?.certificate)
+    reject('/certificate', 'excludes acme', 'An ACME certificate is obtained by the controller.');
+  if (ocsp !== undefined && ocsp !== before?.ocsp) reject('/ocsp', 'excludes acme');
+  if (before?.acme === undefined) return compact({ ...before, acme, state: 'waiting' }) as Partial<StoredCertificate>;
+  if (canonicalJson(before.acme) === canonicalJson(acme)) return before;
+  const order = before.order && { ...before.order, failures: 0, nextAtMs: 0 };
+  return compact({ ...before, acme, order, state: 'waiting', problem: undefined }) as Partial<StoredCertificate>;
+}
+
+function checkKeyPair({ certificate, privateKey }: { certificate: string; privateKey: string }): void {
   const der = (field: string, text: string, read: (pem: string) => Uint8Array): Uint8Array => {
     try {
       return read(text);

@@ -53,6 +53,8 @@ export async function linkRoutes(app: FastifyInstance): Promise<void> {
     const found = controller.mirror.get(KEY.certificate(params.id))?.value as StoredCertificate | undefined;
     if (!found) throw new ClbError('NotFound', { kind: 'certificate', id: params.id });
     const { id, certificate, privateKey, ocsp } = found;
+    // Ordered, and not issued yet.
+    if (certificate === undefined) throw new ClbError('NotFound', { kind: 'certificate', id });
     return { id, certificate, privateKey, ...(ocsp === undefined ? {} : { ocsp }) };
   });
 

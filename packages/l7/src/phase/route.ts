@@ -10,6 +10,7 @@ import type { FailureCode } from './fail.ts';
 export function route(exchange: Exchange, head: Head | null): FailureCode | null {
   const { listener } = exchange;
   if (listener === null) return 'listener-gone';
+  if (listener.challenges !== null && answersChallenge(exchange, head, listener.challenges)) return null;
   if (listener.policy !== null) {
     const failure = applyListenerPolicy(exchange, head, listener.policy);
     if (failure !== null || exchange.answer !== null) return failure;
@@ -31,6 +32,15 @@ export function route(exchange: Exchange, head: Head | null): FailureCode | null
     if (failure !== null) return failure;
   }
   return exchange.contentLength > exchange.bodyBytesMax ? 'body-too-large' : null;
+}
+
+/** An ACME authority asks in the name of a domain that may have no rule yet, or one that redirects (RFC 8555 8.3). */
+function answersChallenge(exchange: Exchange, head: Head | null, challenges: ReadonlyMap<string, string>): boolean {
+  if (exchange.target === '' && head !== null) exchange.target = head.text(head.targetStart, head.targetEnd);
+  const body = challenges.get(exchange.target);
+  if (body === undefined) return false;
+  exchange.answer = { status: 200, fields: 'Content-Type: application/octet-stream\r\n', body };
+  return true;
 }
 
 function routeByPath(exchange: Exchange, head: Head | null, listener: CompiledListener): FailureCode | null {
