@@ -189,7 +189,6 @@ function* compileSteps(
     groups.set(row.id, new Group(row, members, schedulers, before ?? null));
   }
   const before = new Map(previous.listeners.map((listener) => [listener.id, listener] as const));
-  const challenges = challengesOf(source);
   const listeners: CompiledListener[] = [];
   for (const row of source.listeners) {
     yield;
@@ -213,7 +212,7 @@ function* compileSteps(
       group: row.group === undefined ? null : groupOf(row.group),
       scheduler: row.scheduler ?? 'wrr',
       relay: isRelay ? compileRelay(row, groupOf) : null,
-      challenges: row.protocol === 'http' ? challenges : null,
+      challenges: row.protocol === 'http' ? challengesOf(source) : null,
     });
   }
   refuseDoubles(listeners);
