@@ -20,6 +20,8 @@ export interface ClusterOptions extends TopologyOptions {
   port: PortKind | 'auto';
   /** The nodes to start; all of them when absent. Those left out are known to the controller all the same. */
   nodes?: readonly string[];
+  /** Further words for each director. With them the directors announce by themselves, and no static announcer is started. */
+  announce?: Readonly<Record<string, readonly string[]>>;
 }
 
 export interface CommandOutcome {
@@ -80,7 +82,7 @@ async function populate(network: Network, options: ClusterOptions): Promise<Clus
   const servers = new Map<string, Running>();
   const startRole = async (name: string, flags: readonly string[] = []): Promise<Running> => {
     const namespace = name === 'announcer' ? 'switch' : name;
-    const running = startIn(network, namespace, name, [...roleCommand(network, name, options.port), ...flags]);
+    const running = startIn(network, namespace, name, [...roleCommand(network, name, options), ...flags]);
     roles.set(name, running);
     await waitReady(running);
     return running;
@@ -97,7 +99,8 @@ async function populate(network: Network, options: ClusterOptions): Promise<Clus
   const api = createApi(client);
   await api.must('PUT', '/v1/config', infrastructure(options.placement));
   const nodes = options.nodes ?? Object.keys(NODE_ROLES);
-  await Promise.all([...nodes, 'announcer'].map((name) => startRole(name)));
+  const routing = options.announce === undefined ? ['announcer'] : [];
+  await Promise.all([...nodes, ...routing].map((name) => startRole(name)));
   await nodesStand(api, nodes);
   return {
     network,
@@ -141,7 +144,7 @@ function infrastructure(placement: Placement = {}): object {
   };
 }
 
-function roleCommand(network: Network, name: string, port: string): string[] {
+function roleCommand(network: Network, name: string, { port, announce }: ClusterOptions): string[] {
   const stateDir = join(network.directory, `state-${name}`);
   mkdirSync(stateDir, { recursive: true });
   const link = ['--controller', CONTROLLER_URL, '--token', JOIN_TOKEN, '--state-dir', stateDir];
@@ -160,7 +163,7 @@ function roleCommand(network: Network, name: string, port: string): string[] {
   }
   if (name === 'announcer') return clbCommand('announce', '--controller', CONTROLLER_URL, '--api-key', API_KEY);
   const role = NODE_ROLES[name as RoleName];
-  return clbCommand(role, '--id', name, '--device', 'eth0', '--port', port, ...link);
+  return clbCommand(role, '--id', name, '--device', 'eth0', '--port', port, ...link, ...(announce?.[name] ?? []));
 }
 
 /** Runs a command in the client's namespace, with what `clb` needs in its environment. */

@@ -1,5 +1,5 @@
 // What the cluster looks like (walk 3, last step): who applied what, which load balancers are flagged, which revisions are on their way.
-import type { Announcements, NodeStatus, Status, Task } from '@openclb/model';
+import { type Announcements, type NodeStatus, type Status, type Task, vipsToAnnounce } from '@openclb/model';
 import type { Mirror } from './desired/mirror.ts';
 import { compareGenerations } from './link/nodes.ts';
 import type { Publisher } from './publish.ts';
@@ -94,7 +94,7 @@ function announcementsOf(mirror: Mirror, publisher: Publisher): Announcements {
   const image = directors[0] && publisher.compiled().images.get(directors[0].id);
   const addresses: Announcements['addresses'] = [];
   if (image?.role === 'director') {
-    for (const { net, address } of image.vips) if (net === 0) addresses.push({ address, kind: 'vip' });
+    for (const address of vipsToAnnounce(image)) addresses.push({ address, kind: 'vip' });
     for (const { eip } of image.eips) addresses.push({ address: eip, kind: 'eip' });
     for (const address of [image.anycast.v4, image.anycast.v6])
       if (address !== undefined) addresses.push({ address, kind: 'anycast' });

@@ -4,8 +4,10 @@ import { type DirectorImage } from '@openclb/model';
 export interface Announcer {
   /** Everything of this image; resolves when routing has been told. */
   announce(image: DirectorImage): void | Promise<void>;
-  /** `service`: VIPs, EIPs and E, for a drain; replies still come back. `all`: tunnel addresses too. */
-  withdraw(what: 'service' | 'all'): void | Promise<void>;
+  /** A drain: VIPs, EIPs and E are withdrawn and tunnel addresses stay, because replies still come back to them. */
+  drain(isDraining: boolean): void | Promise<void>;
+  /** Everything, until the next `announce`. */
+  withdraw(): void | Promise<void>;
   /** For `clb status` and metrics. */
   counters?(): Readonly<Record<string, number>>;
   close?(): Promise<void>;

@@ -3,8 +3,12 @@
 import { channel } from 'node:diagnostics_channel';
 import { networkInterfaces } from 'node:os';
 import { type PlanOptions, SyncTable } from '@openclb/core-wasm';
+import { WorkerState } from '@openclb/core-wasm/layout';
 import { type DirectorImage, type ExplainAnswer, type ExplainQuery } from '@openclb/model';
 import { pino } from 'pino';
+import { type Announcer } from './announcer.ts';
+import { startBirdAnnouncer } from './bird/announcer.ts';
+import { type BirdOptions } from './bird/config.ts';
 import { readCounters } from './counters.ts';
 import { type DataPath, startDataPath } from './data-path.ts';
 import { type DirectorTables, createDirectorTables } from './director-tables.ts';
@@ -47,15 +51,10 @@ export interface DirectorOptions {
   onFrame?(frame: Uint8Array): void;
   /** Next hops without a kernel to ask: memory ports and tests. */
   readonly nextHops?: StaticNextHops;
-  /** What a routing daemon must be told; the static announcer asks the workers itself (P35). */
-  readonly announcer?: Announcer;
+  /** Announces by BIRD, whose files lie in `stateDir`; without it the static announcer asks the workers itself (P35). */
+  readonly bird?: BirdOptions;
   /** The worker has died too often: the director is of no use any more. */
   onGiveUp?(error: Error): void;
-}
-
-export interface Announcer {
-  announce(image: DirectorImage): void | Promise<void>;
-  withdraw(): void | Promise<void>;
 }
 
 export interface Director {
@@ -96,6 +95,7 @@ interface Parts {
   readonly nextHops: NextHops;
   readonly guard: KernelGuard | null;
   readonly sync: FlowSync;
+  readonly announcer: Announcer | null;
 }
 
 export async function startDirector(options: DirectorOptions): Promise<Director> {
@@ -105,6 +105,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
   let health: Health | null = null;
   let nextHops: NextHops | null = null;
   let guard: KernelGuard | null = null;
+  let announcer: Announcer | null = null;
   let onHealth = (): void => {};
   const sync = startSync({
     mode: options.sync ?? 'unicast',
@@ -147,7 +148,8 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       overlay: tables.setHealth,
       onChange: () => onHealth(),
     });
-    const parts = { options, log, tables, path, health, nextHops, guard, sync };
+    announcer = options.bird === undefined ? null : announceByBird(options, options.bird, tables, log);
+    const parts = { options, log, tables, path, health, nextHops, guard, sync, announcer };
     const { director, reportHealth } = await serve(parts, port);
     onHealth = reportHealth;
     reportHealth();
@@ -158,13 +160,14 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     await health?.close();
     await path.close();
     await guard?.close();
+    await announcer?.close?.();
     throw error;
   }
 }
 
 /** Connects what is there with where images come from. */
 async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director; reportHealth: () => void }> {
-  const { options, log, tables, path, health, nextHops, sync } = parts;
+  const { options, log, tables, path, health, nextHops, sync, announcer } = parts;
   const explainer = await createExplainer({ node: options.id, ...tables });
   const keeper = createImageKeeper({
     node: options.id,
@@ -179,7 +182,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
     options.controller === undefined ? null : await connect(parts, options.controller, keeper, explainer, port);
   const watchdog = watchPulse(path.heartbeat, (isAlive) => {
     log.error({ isAlive }, isAlive ? 'the data path is back' : 'the data path has stopped: withdrawing');
-    void (isAlive ? announce(parts) : options.announcer?.withdraw());
+    void (isAlive ? announce(parts) : announcer?.withdraw());
   });
   const reportHealth = (): void => {
     const reports = health.reports();
@@ -205,7 +208,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
     deliver: (frames) => path.deliver(UPLINK, frames),
     async drain() {
       path.setStatus(HeartbeatStatus.Draining);
-      await options.announcer?.withdraw();
+      await parts.announcer?.drain(true);
     },
     trapWorker: () => path.trap(),
     async close() {
@@ -219,6 +222,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
       await health.close();
       await path.close();
       await parts.guard?.close();
+      await parts.announcer?.close?.();
     },
   };
   return { director, reportHealth };
@@ -263,22 +267,30 @@ function ownAddresses(): string[] {
   return all.map((row) => row.address.replace(/%.*$/, ''));
 }
 
-async function announce({ options, tables }: Parts): Promise<void> {
-  if (tables.image !== null) await options.announcer?.announce(tables.image);
+function announceByBird(options: DirectorOptions, bird: BirdOptions, tables: DirectorTables, log: Log): Announcer {
+  const { stateDir } = options;
+  if (stateDir === undefined) throw new Error('announcing by BIRD needs a directory for its files: give stateDir');
+  const pulses = tables.plan.workers.map((worker) => worker.state + WorkerState.at.heartbeat);
+  return startBirdAnnouncer({ ...bird, stateDir, memory: tables.memory.buffer as SharedArrayBuffer, pulses, log });
+}
+
+async function announce({ announcer, tables }: Parts): Promise<void> {
+  if (tables.image !== null) await announcer?.announce(tables.image);
 }
 
 /** Lets routing take everything away while packets are still forwarded, so an orderly end costs nobody a packet; first hands its flows over. */
-async function leave({ options, path, sync }: Parts): Promise<void> {
+async function leave({ announcer, path, sync }: Parts): Promise<void> {
   await sync.handOver();
-  await options.announcer?.withdraw();
+  await announcer?.withdraw();
   path.setStatus(HeartbeatStatus.Leaving);
   const isWatched = (path.counters()['heartbeats'] ?? 0) > 0;
-  if (isWatched || options.announcer !== undefined) await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
+  if (isWatched || announcer !== null) await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
 }
 
-function countersOf({ tables, path, sync }: Parts): Record<string, number> {
+function countersOf({ announcer, tables, path, sync }: Parts): Record<string, number> {
   const told = Object.entries(sync.counters()).map(([name, value]) => [`sync.${name}`, value]);
-  return { ...readCounters(tables.core, path), ...Object.fromEntries(told), ...tables.traffic() };
+  const announced = announcer?.counters?.() ?? {};
+  return { ...readCounters(tables.core, path), ...Object.fromEntries(told), ...announced, ...tables.traffic() };
 }
 
 function connect(

@@ -21,7 +21,9 @@ export {
 export { startSwitchAnnouncer, type SwitchAnnouncer, type SwitchAnnouncerOptions } from './switch-announcer.ts';
 export { ROUTE_PROTOCOL } from './ip-batch.ts';
 export { HEARTBEAT_PORT } from './heartbeat.ts';
-export { type Announcer, type Director, type DirectorOptions, startDirector } from './director.ts';
+export { type Announcer } from './announcer.ts';
+export { type BirdOptions } from './bird/config.ts';
+export { type Director, type DirectorOptions, startDirector } from './director.ts';
 export { unaccounted } from './counters.ts';
 export { type StaticNextHops } from './next-hop.ts';
 export { type PortInfo } from './worker-messages.ts';

@@ -1,5 +1,6 @@
 // The nouns of OpenCLB: schemas, static types, addresses, errors, link messages and the plugin contract.
 export * from './address.ts';
+export * from './announce.ts';
 export * from './canonical.ts';
 export * from './certificate.ts';
 export * from './check.ts';

@@ -1,5 +1,6 @@
 // clb director: one all-active packet forwarder, as a process.
 import { NodeInput } from '@openclb/model';
+import { announceFlags, birdOptionsOf } from '../announce-flags.ts';
 import { defineCommand } from '../command.ts';
 import { createLog } from '../log.ts';
 import { logFlag, nodeFlags, packetFlags, runRole } from '../role.ts';
@@ -10,7 +11,8 @@ export const director = defineCommand({
   summary: 'run a director: forward packets for VIPs',
   text: [
     'The port carries the packets: xdp (root), packet (AF_PACKET; also in a user namespace), tun. auto takes the first that',
-    'this machine allows, and the ready line says which.',
+    'this machine allows, and the ready line says which. VIPs are announced by BGP or OSPF with --bgp or --ospf; without them',
+    'by clb announce beside the switch.',
   ].join('\n'),
   arguments: [],
   flags: {
@@ -28,14 +30,17 @@ export const director = defineCommand({
       },
       value: 'HOW',
     },
+    ...announceFlags,
     ...nodeFlags,
     ...logFlag,
   },
   connects: false,
   examples: [
     'clb director --id ld1 --device eth0 --controller http://192.0.2.1:7000 --token join-me --state-dir /var/lib/clb',
+    'clb director --id ld1 --device eth0 --controller http://192.0.2.1:7000 --token join-me --state-dir /var/lib/clb --bgp 65000@10.255.0.0',
   ],
   async run({ flags }, context) {
+    const bird = birdOptionsOf(flags);
     const { startDirector } = await import('@openclb/l4');
     return runRole(context, {
       name: `director ${flags.id}`,
@@ -48,6 +53,7 @@ export const director = defineCommand({
           port: flags.port,
           workers: 1,
           onGiveUp: giveUp,
+          ...(bird === undefined ? {} : { bird }),
           ...(flags.flows === undefined ? {} : { flows: flags.flows }),
           ...(flags.sync === undefined ? {} : { sync: flags.sync as 'unicast' | 'multicast' | 'off' }),
           log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { type DirectorImage } from '@openclb/model';
 import { type Announcer } from '../announcer.ts';
-import { type Log } from '../log.ts';
+import { type Log, messageOf } from '../log.ts';
 import { type BirdOptions, announcedSet, birdConfig, routeLines } from './config.ts';
 import { type BirdStatus, type FromKeeper, type PulseStart, type ToKeeper } from './messages.ts';
 
@@ -28,11 +28,14 @@ export function startBirdAnnouncer(options: BirdAnnouncerOptions): Announcer {
   const workerData: PulseStart = { directory, memory: options.memory, pulses: options.pulses };
   const thread = new Worker(new URL(import.meta.resolve('@openclb/l4/bird-pulse')), { workerData, name: 'clb-pulse' });
   const settled: (() => void)[] = [];
+  let isOut = false;
+  let isDraining = false;
+  const now = (): ToKeeper => ({ type: 'announce', service: isOut && !isDraining, tunnels: isOut });
   let status: BirdStatus = { isAnnounced: false, sessionsUp: 0, sessions: 0, trouble: null };
-  thread.on('error', (error) => log.error({ reason: error.message }, 'the thread beside BIRD has failed'));
+  thread.on('error', (error) => log.error({ reason: messageOf(error) }, 'the thread beside BIRD has failed'));
   thread.on('message', (message: FromKeeper) => {
     if (message.type === 'status') status = message.status;
-    else if (message.type === 'log') log[message.level](message.text);
+    else if (message.type === 'log') log[message.level]({}, message.text);
     else for (const one of settled.splice(0)) one();
   });
 
@@ -54,9 +57,17 @@ export function startBirdAnnouncer(options: BirdAnnouncerOptions): Announcer {
         service: { 4: routeLines(service, 4), 6: routeLines(service, 6) },
         tunnels: { 4: routeLines(tunnels, 4), 6: routeLines(tunnels, 6) },
       };
-      return tell({ type: 'texts', texts }, { type: 'announce', service: true, tunnels: true });
+      isOut = true;
+      return tell({ type: 'texts', texts }, now());
     },
-    withdraw: (what) => tell({ type: 'announce', service: false, tunnels: what === 'service' }),
+    drain(draining) {
+      isDraining = draining;
+      return tell(now());
+    },
+    withdraw() {
+      isOut = false;
+      return tell(now());
+    },
     counters: () => ({
       'announcer.announced': Number(status.isAnnounced),
       'announcer.sessions': status.sessions,

@@ -33,30 +33,29 @@ export const BIRD_FILES = {
   tunnels: { 4: 'tunnels4.conf', 6: 'tunnels6.conf' },
 } as const;
 
+const BACKUP_METRIC = 1000;
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
 
 /** Own addresses first hand, everyone else's tunnels as a backup (P2). Internal VIPs live inside tunnels only. */
 export function announcedSet(image: DirectorImage): AnnouncedSet {
   const own = (address: string): Announced => ({ address, isBackup: false });
-  const service = [
-    ...vipsToAnnounce(image),
-    ...image.eips.map(({ eip }) => eip),
-    ...addressesOf(image.anycast),
-  ].map(own);
+  const service = [...vipsToAnnounce(image), ...image.eips.map(({ eip }) => eip), ...addressesOf(image.anycast)].map(
+    own,
+  );
   const tunnels = image.tunnels.flatMap((row) =>
     addressesOf(row).map((address) => ({ address, isBackup: row.node !== image.self.id })),
   );
   return { service, tunnels: [...tunnels, ...addressesOf(image.probe).map(own)] };
 }
 
-/** Lines of a static protocol. MED decides among BGP routes, metric 2 among external routes of OSPF. */
+/** Lines of a static protocol. Metric 2 decides among external routes of OSPF; for BGP the export filter makes a MED of it. */
 export function routeLines(rows: readonly Announced[], family: Family): string {
   return rows
     .filter(({ address }) => familyOf(address) === family)
     .map(({ address, isBackup }) => {
-      const [med, metric] = isBackup ? [100, 1000] : [0, 10];
-      return `route ${address}/${family === 4 ? 32 : 128} blackhole { bgp_med = ${med}; ospf_metric2 = ${metric}; };\n`;
+      const metric = isBackup ? BACKUP_METRIC : 10;
+      return `route ${address}/${family === 4 ? 32 : 128} blackhole { ospf_metric2 = ${metric}; };\n`;
     })
     .join('');
 }
@@ -82,7 +81,15 @@ export function birdConfig(options: BirdOptions, own: AddressPair, ordinal: numb
 
 const BFD = 'protocol bfd clb_bfd {\n  interface "*" { interval 100 ms; multiplier 3; };\n}';
 /** Nothing of ours is ever learned by the kernel: its blackholes are the director's own (P1). */
-const EXPORT = 'import none; export where source = RTS_STATIC;';
+const BGP_CHANNEL = [
+  'import none; export filter {',
+  '      if source != RTS_STATIC then reject;',
+  // BIRD sends a MED of its own routes only when the export filter sets it.
+  `      if ospf_metric2 = ${BACKUP_METRIC} then bgp_med = 100; else bgp_med = 0;`,
+  '      accept;',
+  '    };',
+].join('\n');
+const OSPF_CHANNEL = 'import none; export where source = RTS_STATIC;';
 
 function staticProtocol(name: 'service' | 'tunnels', family: Family, directory: string): string {
   return `protocol static clb_${name}${family} {\n  ipv${family};\n  include "${directory}/${BIRD_FILES[name][family]}";\n}`;
@@ -103,7 +110,7 @@ function bgpProtocol(
     `  neighbor ${peer.address} as ${peer.as};`,
     '  hold time 3; keepalive time 1; connect retry time 1; connect delay time 1; error wait time 1, 5;',
     ...(bfd ? ['  bfd on;'] : []),
-    `  ipv${family} { ${EXPORT} };`,
+    `  ipv${family} { ${BGP_CHANNEL} };`,
     '}',
   ].join('\n');
 }
@@ -116,7 +123,7 @@ function ospfProtocol({ ospf, bfd }: BirdOptions, family: Family): string[] {
   return [
     [
       `protocol ospf v${family === 4 ? 2 : 3} clb_ospf${family} {`,
-      `  ipv${family} { ${EXPORT} };`,
+      `  ipv${family} { ${OSPF_CHANNEL} };`,
       '  area 0 {',
       ...lines,
       '  };',

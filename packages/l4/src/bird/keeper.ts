@@ -14,6 +14,8 @@ const BEATS_TO_RETURN = 3;
 const LOOK_MS = 25;
 const STATUS_MS = 500;
 const RESTART_MS = 300;
+/** Questions of 2 s each without an answer after which BIRD is stuck. */
+const UNANSWERED_MAX = 3;
 const END_MS = 500;
 const FAMILIES = [4, 6] as const;
 
@@ -30,6 +32,8 @@ let beatAt = 0;
 let beatsInRow = 0;
 let isSilent = true;
 let isEnding = false;
+let isLooking = false;
+let unanswered = 0;
 let working: Promise<void> = Promise.resolve();
 
 function tell(message: FromKeeper): void {
@@ -58,7 +62,7 @@ async function apply(): Promise<void> {
   const state = JSON.stringify(files);
   if (state !== written) for (const [name, text] of Object.entries(files)) write(name, text);
   if (bird === null) await launch();
-  else if (state !== written) await control?.command('configure');
+  else if (state !== written) await ask('configure');
   written = state;
 }
 
@@ -91,12 +95,28 @@ async function launch(): Promise<void> {
   child.stderr?.on('data', (data: Buffer) => log('warn', `BIRD: ${data.toString().trim().slice(0, 400)}`));
   child.on('error', (error) => log('error', `cannot run setpriv (install util-linux): ${error.message}`));
   child.on('exit', () => {
-    bird = control = null;
+    bird = null;
+    hangUp();
     if (isEnding) return;
     log('error', 'BIRD has ended; starting it again');
     setTimeout(settle, RESTART_MS);
   });
   control = await reach();
+}
+
+async function ask(text: string): Promise<string[]> {
+  try {
+    control ??= await connectBird(at(BIRD_FILES.socket));
+    return await control.command(text);
+  } catch (error) {
+    hangUp();
+    throw error;
+  }
+}
+
+function hangUp(): void {
+  control?.close();
+  control = null;
 }
 
 /** A BIRD that an earlier keeper has left, told by our own configuration file in its command line. */
@@ -121,15 +141,25 @@ async function reach(): Promise<BirdControl> {
   }
 }
 
+/** Also looks whether BIRD still answers: one that is stuck is ended, and started again by its exit. */
 async function look(): Promise<void> {
-  if (control === null) return report(0, 0);
-  const lines = await control.command('show protocols').catch(() => []);
+  if (bird === null || isLooking) return report(0, 0);
+  isLooking = true;
+  const lines = await ask('show protocols').catch(() => null);
+  isLooking = false;
+  unanswered = lines === null ? unanswered + 1 : 0;
+  if (lines === null && unanswered >= UNANSWERED_MAX) {
+    log('error', 'BIRD does not answer any more; ending it');
+    unanswered = 0;
+    bird?.kill('SIGKILL');
+  }
+  if (lines === null) return report(0, 0);
   const sessions = lines.filter((line) => /^clb_(bgp|ospf)/.test(line));
   report(sessions.filter((line) => /\b(Established|Running)\b/.test(line)).length, sessions.length);
 }
 
 function report(sessionsUp: number, sessions: number): void {
-  const isAnnounced = wanted.service && !isSilent && control !== null;
+  const isAnnounced = wanted.service && !isSilent && bird !== null;
   tell({ type: 'status', status: { isAnnounced, sessionsUp, sessions, trouble } satisfies BirdStatus });
 }
 
