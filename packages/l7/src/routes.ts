@@ -22,6 +22,8 @@ export interface Match<R extends RouteRule> {
 class PathTable<R extends RouteRule> {
   readonly #exact = new Map<string, R>();
   readonly #prefixes = new Map<string, { rule: R; stops: boolean }>();
+  /** Prefixes that end in a slash, by what stands before it. */
+  readonly #directories = new Map<string, R>();
   readonly #regexes: { pattern: RegExp; rule: R }[] = [];
   #byLength: { prefix: string; rule: R; stops: boolean }[] = [];
   #lengths: number[] = [];
@@ -45,6 +47,10 @@ class PathTable<R extends RouteRule> {
     this.#byLength = [...this.#prefixes]
       .map(([prefix, { rule, stops }]) => ({ prefix, rule, stops }))
       .sort((a, b) => b.prefix.length - a.prefix.length);
+    for (const [prefix, { rule }] of this.#prefixes) {
+      const path = prefix.slice(0, -1);
+      if (prefix.endsWith('/') && !this.#prefixes.has(path)) this.#directories.set(path, rule);
+    }
     this.#lengths = [...new Set(this.#byLength.map(({ prefix }) => prefix.length))];
     const root = this.#prefixes.get('/');
     const isRootAlone = this.#prefixes.size === 1 && this.#exact.size === 0 && this.#regexes.length === 0;
@@ -55,10 +61,8 @@ class PathTable<R extends RouteRule> {
     const exact = this.#exact.get(path);
     if (exact !== undefined) return { rule: exact };
     // Tencent's slash rule (E3): a rule `/abc/` answers `/abc` with a redirect, before a shorter prefix or a regex takes it.
-    const directory = this.#prefixes.get(`${path}/`);
-    if (directory !== undefined && !this.#prefixes.has(path)) {
-      return { rule: directory.rule, redirectPath: `${path}/` };
-    }
+    const directory = this.#directories.get(path);
+    if (directory !== undefined) return { rule: directory, redirectPath: `${path}/` };
     const prefix = this.#longest(path);
     if (prefix?.stops) return { rule: prefix.rule };
     for (const { pattern, rule } of this.#regexes) if (pattern.test(path)) return { rule };
