@@ -1,7 +1,16 @@
 // A proxy as a node of a cluster: layer 7, its own endpoint when it has a device, and the link that brings the image of both.
 import type { Endpoint, Link } from '@openclb/l4';
 import type { Counters, Proxy, ProxyOptions, TargetHealth } from '@openclb/l7';
-import type { ExplainAnswer, RequestQuery, HealthReport, Image, PluginHost, ProxyImage } from '@openclb/model';
+import type {
+  ExplainAnswer,
+  Generation,
+  RequestQuery,
+  ShadowCounts,
+  HealthReport,
+  Image,
+  PluginHost,
+  ProxyImage,
+} from '@openclb/model';
 import { type AccessLog, NO_STORE } from './access-log.ts';
 import { certificateSource } from './certificates.ts';
 import { sentenceOf } from './errors.ts';
@@ -81,11 +90,8 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
           'proxy.log.lost': accessLog?.lost() ?? 0,
           ...endpoint?.counters(),
         }),
-        onExplainRequest: (query) => ({
-          node: id,
-          generation: link?.applied?.generation ?? { revision: 0, compiler: 0 },
-          ...explained(proxy, query),
-        }),
+        onExplainRequest: (query) => explained(proxy, id, link?.applied?.generation, query),
+        onShadow: (action, image) => shadowed(proxy, action, image),
         onLogs: (query) => accessLog?.query(query) ?? Promise.resolve(NO_STORE),
         describe: () => ({ port }),
       }),
@@ -96,9 +102,20 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
   });
 }
 
-function explained(proxy: Proxy, query: RequestQuery): Pick<ExplainAnswer, 'verdict' | 'reason' | 'steps'> {
+async function shadowed(
+  proxy: Proxy,
+  action: 'start' | 'stop' | 'report',
+  image: Image | null,
+): Promise<ShadowCounts | null> {
+  if (action === 'stop') await proxy.shadow(null);
+  if (action === 'start' && image !== null) await proxy.shadow(asProxyImage(image));
+  const report = proxy.shadowReport();
+  return report === null ? null : { ...report, differences: { ...report.differences }, examples: [...report.examples] };
+}
+
+function explained(proxy: Proxy, node: string, generation: Generation | undefined, query: RequestQuery): ExplainAnswer {
   const { steps, ...answer } = proxy.explainRequest(query);
-  return { ...answer, steps: [...steps] };
+  return { node, generation: generation ?? { revision: 0, compiler: 0 }, ...answer, steps: [...steps] };
 }
 
 /** Functions cannot be sent to threads: each worker loads the plugins again. */

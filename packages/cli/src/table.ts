@@ -12,6 +12,7 @@ import { get, remove } from './command/get.ts';
 import { logs } from './command/logs.ts';
 import { proxy } from './command/proxy.ts';
 import { sidecar } from './command/sidecar.ts';
+import { shadow } from './command/shadow.ts';
 import { health, status } from './command/status.ts';
 import { targetAdd, targetRemove, targetWeight } from './command/target.ts';
 import { top } from './command/top.ts';
@@ -42,4 +43,5 @@ export const commands: readonly Command[] = [
   top,
   logs,
   explain,
+  shadow,
 ];

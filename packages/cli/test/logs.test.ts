@@ -116,3 +116,25 @@ test('explain --request asks the live proxy, and says what is no request', async
   );
   expect((await clb(['explain', 'tcp'], { env })).stderr).toContain('or --request');
 }, 30_000);
+
+test('a candidate file is compared on live traffic, and nothing of it is stored', async () => {
+  const [port, api] = [await freePort(), await freePort()];
+  const file = join(folder, 'lb.yaml');
+  const next = join(folder, 'next.yaml');
+  const target = portOf(await web('one'));
+  const text = (policy: string): string =>
+    `loadBalancers: [{ name: a, vips: [127.0.0.1], listeners: [{ protocol: HTTP, port: ${port}, rules: [{ ${policy} targets: [{ physical: 127.0.0.1, port: ${target} }] }] }] }]\n`;
+  await writeFile(file, text(''));
+  await writeFile(next, text('policy: { respond: { status: 410 } },'));
+  const env = { CLB_CONTROLLER: `http://127.0.0.1:${api}`, CLB_API_KEY: 'key' };
+  const running = startClb(['up', '-f', file, '--api', `127.0.0.1:${api}`], { env });
+  closers.push(() => running.stop('SIGKILL'));
+  await running.sees('ready:');
+  expect((await clb(['shadow', 'start', '-f', next], { env })).stdout).toContain('box: 0 requests compared');
+  expect(await get(port, '/x')).toContain('one for');
+  const told = await clb(['shadow', 'report'], { env });
+  expect(told.stdout).toContain('box: 1 requests compared, 1 verdict');
+  expect(told.stdout).toContain('candidate: answered 410 by');
+  expect((await clb(['shadow', 'stop'], { env })).stdout).toContain('no candidate decides here');
+  expect(await get(port, '/x')).toContain('one for');
+}, 30_000);

@@ -30,6 +30,7 @@ import { openTickets, type TicketSource } from './link/tickets.ts';
 import { ruleRoutes } from './routes/rules.ts';
 import { questionRoutes } from './routes/questions.ts';
 import { serviceRoutes } from './routes/services.ts';
+import { shadowRoutes } from './routes/shadow.ts';
 import { statusRoutes } from './routes/status.ts';
 import { targetGroupRoutes } from './routes/target-groups.ts';
 import { targetRoutes } from './routes/targets.ts';
@@ -128,4 +129,5 @@ async function apiRoutes(app: FastifyInstance): Promise<void> {
   await app.register(statusRoutes);
   await app.register(questionRoutes);
   await app.register(logRoutes);
+  await app.register(shadowRoutes);
 }

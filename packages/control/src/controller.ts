@@ -12,10 +12,10 @@ import {
   type TargetGroup,
   type Vpc,
 } from '@openclb/model';
-import { edit } from './desired/draft.ts';
+import { edit, openDraft } from './desired/draft.ts';
 import { PREFIX, type StoredKind } from './desired/keys.ts';
 import type { Mirror } from './desired/mirror.ts';
-import type { Stored, StoredListener } from './desired/state.ts';
+import type { DesiredState, Stored, StoredListener } from './desired/state.ts';
 import type { Store } from './desired/store.ts';
 import type { Edit } from './edit/context.ts';
 import { keyOf } from './edit/remove.ts';
@@ -36,6 +36,8 @@ export interface Controller {
   readonly mirror: Mirror;
   /** Runs an edit until its compare-and-set holds; the change is on its way to the nodes when this resolves. */
   run<T>(change: (edit: Edit) => T): Promise<{ readonly result: T; readonly revision: number }>;
+  /** The state as an edit would leave it; nothing is stored. */
+  preview(change: (edit: Edit) => unknown): DesiredState;
   /** Runs an edit that answers one object, and shows it. */
   save<K extends StoredKind>(kind: K, change: (edit: Edit) => Stored[K]): Promise<Shown[K]>;
   show<K extends StoredKind>(kind: K, id: string | number): Shown[K];
@@ -62,6 +64,11 @@ export function makeController(
   return {
     mirror,
     run,
+    preview(change) {
+      const draft = openDraft(mirror);
+      change({ draft, pools, nowMs: nowMs(), isOneBox, freshId: () => freshId() });
+      return draft.preview();
+    },
     async save(kind, change) {
       const { result } = await run(change);
       const entry = mirror.get(keyOf(kind, result));

@@ -5,6 +5,7 @@ import { canonicalJson, type FromNode, type Image, LIMITS, LINK_VERSION, type To
 import { compile, type Compiled, compileMemo, type CompileOptions } from './compile/index.ts';
 import type { Fragment } from './compile/parts.ts';
 import type { Mirror } from './desired/mirror.ts';
+import type { DesiredState } from './desired/state.ts';
 import { healthTable, type HealthTable } from './link/health.ts';
 import { type NodeTable, nodeTable } from './link/nodes.ts';
 import { isAnswer, type Questions, questions } from './link/questions.ts';
@@ -16,6 +17,8 @@ export interface Publisher {
   readonly health: HealthTable;
   /** The newest result; its revision may be a few milliseconds behind the store's. */
   readonly compiled: () => Compiled;
+  /** What a state that nobody has stored would compile to. */
+  candidate(state: DesiredState): Compiled;
   imageOf(node: string): { readonly image: Image; readonly hash: string } | undefined;
   /** Whether one more stream may be opened. */
   hasRoom(node: string): boolean;
@@ -80,6 +83,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
     questions: asked,
     health,
     compiled: newest.compiled,
+    candidate: (state) => compile(state, fragments.kept, options, compileMemo()),
     imageOf: lines.of,
     hasRoom: (node) => streams.has(node) || streams.size < LIMITS.nodesMax,
     hasStream: (node) => streams.has(node),

@@ -9,6 +9,7 @@ import {
   type LogPage,
   type LogQuery,
   type RequestQuery,
+  type ShadowCounts,
   LINK_VERSION,
   type Role,
   type ToNode,
@@ -41,6 +42,7 @@ export interface LinkOptions {
   readonly keeper?: ImageKeeper;
   onExplain?(query: ExplainQuery): ExplainAnswer | Promise<ExplainAnswer>;
   onExplainRequest?(query: RequestQuery): ExplainAnswer | Promise<ExplainAnswer>;
+  onShadow?(action: 'start' | 'stop' | 'report', image: Image | null): Promise<ShadowCounts | null>;
   onLogs?(query: LogQuery): Promise<LogPage>;
   onCounters?(): Record<string, number> | Promise<Record<string, number>>;
   /** What the alive message adds: which port carries the packets. */
@@ -245,6 +247,12 @@ async function answer(
     } else if (message.type === 'explain-request' && options.onExplainRequest !== undefined) {
       const answer = await options.onExplainRequest(message.query);
       send({ version: LINK_VERSION, type: 'explained', request: id, answer });
+    } else if (message.type === 'shadow' && options.onShadow !== undefined) {
+      const told = await options.onShadow(message.action, message.image ?? null).then(
+        (report) => ({ report }),
+        (error: unknown) => ({ report: null, error: messageOf(error) }),
+      );
+      send({ version: LINK_VERSION, type: 'shadowed', request: id, ...told });
     } else if (message.type === 'logs' && options.onLogs !== undefined) {
       send({ version: LINK_VERSION, type: 'logged', request: id, page: await options.onLogs(message.query) });
     }

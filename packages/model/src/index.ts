@@ -27,6 +27,7 @@ export * from './resilience.ts';
 export * from './relay-policy.ts';
 export * from './rule.ts';
 export * from './rule-policy.ts';
+export * from './shadow.ts';
 export * from './status.ts';
 export * from './target-group.ts';
 export * from './target.ts';

@@ -4,6 +4,7 @@
 import { type Static, Type } from 'typebox';
 import { CheckSpec, Generation, Image } from './image.ts';
 import { LogPage, LogQuery } from './log.ts';
+import { ShadowCounts } from './shadow.ts';
 
 /** Raised with every change that an older node could misread. */
 export const LINK_VERSION = 1;
@@ -84,6 +85,17 @@ export const ToNode = Type.Union([
     { version: Type.Literal(LINK_VERSION), type: Type.Literal('logs'), request: Type.String(), query: LogQuery },
     closed,
   ),
+  /** A candidate decides beside the active image; `image` comes with `start`. */
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('shadow'),
+      request: Type.String(),
+      action: Type.Enum(['start', 'stop', 'report']),
+      image: Type.Optional(Image),
+    },
+    closed,
+  ),
   Type.Object(
     {
       version: Type.Literal(LINK_VERSION),
@@ -149,6 +161,16 @@ export const FromNode = Type.Union([
       type: Type.Literal('counted'),
       request: Type.String(),
       counters: Type.Record(Type.String(), Type.Number()),
+    },
+    closed,
+  ),
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('shadowed'),
+      request: Type.String(),
+      report: Type.Union([ShadowCounts, Type.Null()]),
+      error: Type.Optional(Type.String()),
     },
     closed,
   ),

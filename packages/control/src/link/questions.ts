@@ -2,11 +2,11 @@
 import { randomUUID } from 'node:crypto';
 import { ClbError, type FromNode } from '@openclb/model';
 
-export type Answer = Extract<FromNode, { type: 'explained' | 'counted' | 'logged' }>;
+export type Answer = Extract<FromNode, { type: 'explained' | 'counted' | 'logged' | 'shadowed' }>;
 
 /** Whether somebody may wait for it. */
 export function isAnswer(message: FromNode): message is Answer {
-  return message.type === 'explained' || message.type === 'counted' || message.type === 'logged';
+  return ['explained', 'counted', 'logged', 'shadowed'].includes(message.type);
 }
 
 export interface Questions {
