@@ -56,10 +56,7 @@ export function startPublisher(options: PublisherOptions): Publisher {
   const lines = imageLines(newest.compiled);
   const health = healthTable(newest.nameOf);
   const { raise: progress, listen } = signal();
-  const sendNewest = (node: string): void => {
-    const made = lines.of(node);
-    if (made) streams.get(node)?.sendImage(made.line);
-  };
+  const sendNewest = (node: string): void => sendLine(streams.get(node), lines.of(node)?.line);
   const publish = (): void => {
     newest.compile();
     const known = new Set([...newest.compiled().images.keys(), ...streams.keys()]);
@@ -118,6 +115,10 @@ export function startPublisher(options: PublisherOptions): Publisher {
       streams.clear();
     },
   };
+}
+
+function sendLine(stream: Stream | undefined, line: string | undefined): void {
+  if (line !== undefined) stream?.sendImage(line);
 }
 
 /** The newest compiled state, and what its rows are called. */
