@@ -1,12 +1,13 @@
 // Flow sync between two directors’ main threads over real sockets on loopback (data-plane.md P9, P40): copies, what is refused, gaps, leaving.
 import { createSocket } from 'node:dgram';
-import { SyncTable } from '@openclb/core-wasm';
+import { SyncTable, buildProbe } from '@openclb/core-wasm';
+import { address, toBytes16 } from '@openclb/model';
 import { afterEach, expect, test } from 'vitest';
-import { gre, ipPacket, tcp } from '../../../tools/testkit/build.ts';
-import { referenceImage } from '../test/director-fixture.ts';
+import { bytes, inverse, referenceImage } from '../test/director-fixture.ts';
 import { clock } from './clock.ts';
 import { createDirectorTables } from './director-tables.ts';
 import { silentLog } from './log.ts';
+import { TcpFlag } from './probe-answer.ts';
 import { EVERYONE, SyncKind, type SyncMessage, encodeSync, syncKey } from './sync-codec.ts';
 import { SYNC_PORT } from './sync-socket.ts';
 import { type FlowSync, type SyncMode, startSync } from './sync.ts';
@@ -52,7 +53,7 @@ async function start(ordinal: number, mode: SyncMode = 'unicast'): Promise<Node>
   const sync = startSync({ mode, table, log: silentLog });
   open.push(sync);
   await sync.configure(image);
-  const send = (packet: Buffer): void => {
+  const send = (packet: Uint8Array): void => {
     core.inject([packet], 0, 1);
     core.forwardBurst(1, clock());
   };
@@ -60,18 +61,30 @@ async function start(ordinal: number, mode: SyncMode = 'unicast'): Promise<Node>
     sync,
     counters: () => sync.counters(),
     connect(sourcePort) {
-      const from = (flags: string): Buffer =>
-        ipPacket('198.51.100.1', '203.0.113.10', tcp({ sourcePort, destinationPort: 80, flags }));
-      const answer = ipPacket(
-        '10.0.0.2',
-        '198.51.100.1',
-        tcp({ sourcePort: 8080, destinationPort: sourcePort, flags: 'SA' }),
-      );
-      send(from('S'));
-      send(ipPacket('10.255.0.11', `10.254.${ordinal}.1`, gre(100, answer)));
-      send(from('A'));
+      const from = (tcpFlags: number): Uint8Array =>
+        segment(['198.51.100.1', sourcePort], ['203.0.113.10', 80], tcpFlags);
+      const answer = segment(['10.0.0.2', 8080], ['198.51.100.1', sourcePort], TcpFlag.Syn | TcpFlag.Ack);
+      send(from(TcpFlag.Syn));
+      send(tunnelled(answer, ordinal));
+      send(from(TcpFlag.Ack));
     },
   };
+}
+
+type End = readonly [host: string, port: number];
+
+function segment([source, sourcePort]: End, [destination, destinationPort]: End, tcpFlags: number): Uint8Array {
+  const ends = { source: toBytes16(address(source)), destination: toBytes16(address(destination)) };
+  return buildProbe({ protocol: 'tcp', ...ends, sourcePort, destinationPort, sequence: 1, tcpFlags });
+}
+
+/** From the target's host to the director's tunnel address, with the key of VPC 100. */
+function tunnelled(packet: Uint8Array, ordinal: number): Uint8Array {
+  const outer = bytes('4500 0000 0000 4000 402f 0000 0aff000b 0afe0001 2000 0800 00000064');
+  outer.writeUInt16BE(outer.length + packet.length, 2);
+  outer[18] = ordinal;
+  outer.writeUInt16BE(inverse(outer.subarray(0, 20)), 10);
+  return Buffer.concat([outer, packet]);
 }
 
 async function until(question: () => boolean, ms = 4_000): Promise<boolean> {
