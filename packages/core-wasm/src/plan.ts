@@ -50,7 +50,7 @@ export interface PlanOptions {
   workers?: number;
   /** Flow entries a worker; 1,048,576 by default. 0 for a process without flows (endpoint). */
   flows?: number;
-  /** Flows of other directors kept ready, a process; as many as `flows` by default. */
+  /** Flows of other directors kept ready, a process; as many as `flows` by default, at most 4,194,304. */
   standby?: number;
   /** Datagrams in fragments that a worker follows: a power of two; 65,536 by default, none without flows. */
   fragments?: number;
@@ -106,6 +106,8 @@ export interface MemoryPlan {
 const PAGE = 65536;
 const MEMORY_MAX = 65536 * PAGE;
 
+/** As many standby rows as flows, up to here: with the largest flow tables they would not fit one memory beside them. */
+const STANDBY_DEFAULT_MAX = 4_194_304;
 const DEFAULTS: Required<Omit<PlanOptions, 'standby'>> = {
   workers: 1,
   flows: limits.FLOWS_DEFAULT,
@@ -140,7 +142,7 @@ const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(
 
 /** Lays the memory out. Throws a RangeError that says which option to lower when it does not fit 4 GiB. */
 export function planMemory(options: PlanOptions = {}): MemoryPlan {
-  const sizes = { ...DEFAULTS, standby: options.flows ?? DEFAULTS.flows, ...options };
+  const sizes = { ...DEFAULTS, standby: Math.min(options.flows ?? DEFAULTS.flows, STANDBY_DEFAULT_MAX), ...options };
   check(sizes);
   const space = new Space(limits.MAP_ADDRESS);
   const mapAddress = space.take(MemoryMap.bytes);

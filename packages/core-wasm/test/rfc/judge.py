@@ -22,8 +22,8 @@ def transport(number, packet, ip):
     layer = ip.payload
     while layer and layer.name.startswith("IPv6 Extension Header"):
         layer = layer.payload
-    # What scapy took the layer from, without the padding of the frame.
-    end = len(layer.original) - (len(ip[Padding].load) if Padding in ip else 0)
+    # What scapy took the layer from, without the padding of the frame: IPv4 says how long it is, and what scapy makes of a quote does not matter.
+    end = ip.len - ip.ihl * 4 if ip.version == 4 else len(layer.original) - (len(ip[Padding].load) if Padding in ip else 0)
     data = layer.original[:end]
     # scapy takes a source route that is spent for one that still leads elsewhere; the pseudo header has the header's own addresses.
     if ip.version == 4:
