@@ -129,6 +129,9 @@ describe('a MySQL relay', () => {
     const local = { host: '127.0.0.1', port };
     const { out } = await mariadb(port, ['-ualice', '-psecret'], 'select @@port, user()');
     expect(out).toMatch(new RegExp(`^${first.port}\\talice@`));
+    // The proxy sees the end of the connection a moment after the client has ended.
+    for (let left = 100; left > 0 && records.length === 0; left--)
+      await new Promise((resolve) => setTimeout(resolve, 20));
     expect(records).toMatchObject([{ upstreamAddress: `127.0.0.1:${first.port}`, protocol: 'tcp', failure: '' }]);
     expect(records[0]!.bytesIn).toBeGreaterThan(50);
     // The port that the server knows is the client's own, which only the header can tell.
