@@ -10,6 +10,7 @@ import { silentLog } from './log.ts';
 import { TcpFlag } from './probe-answer.ts';
 import { EVERYONE, SyncKind, type SyncMessage, encodeSync, syncKey } from './sync-codec.ts';
 import { SYNC_PORT } from './sync-socket.ts';
+import { clearWorker } from './worker-region.ts';
 import { type FlowSync, type SyncMode, startSync } from './sync.ts';
 
 const SECRET = 'ab'.repeat(32);
@@ -30,6 +31,8 @@ interface Node {
   /** A whole handshake of the client’s port. */
   connect(port: number): void;
   counters(): Record<string, number>;
+  /** What the supervisor does when the packet worker has died. */
+  loseWorker(): void;
 }
 
 async function start(ordinal: number, mode: SyncMode = 'unicast'): Promise<Node> {
@@ -60,6 +63,11 @@ async function start(ordinal: number, mode: SyncMode = 'unicast'): Promise<Node>
   return {
     sync,
     counters: () => sync.counters(),
+    loseWorker() {
+      clearWorker(tables.plan, tables.memory);
+      core.adopt();
+      sync.recover();
+    },
     connect(sourcePort) {
       const from = (tcpFlags: number): Uint8Array =>
         segment(['198.51.100.1', sourcePort], ['203.0.113.10', 80], tcpFlags);
@@ -109,6 +117,16 @@ test('by multicast one datagram reaches the peer, and what should be known at on
   await Promise.all([one.sync.joined(), two.sync.joined()]);
   for (let port = 1; port <= 20; port++) one.connect(40_000 + port);
   expect(await until(() => two.counters()['rows'] === 20)).toBe(true);
+});
+
+test('a packet worker that has died gets its flows back from the peers', async () => {
+  const [one, two] = [await start(1, 'multicast'), await start(2, 'multicast')];
+  await Promise.all([one.sync.joined(), two.sync.joined()]);
+  for (let port = 1; port <= 20; port++) one.connect(40_000 + port);
+  expect(await until(() => two.counters()['rows'] === 20)).toBe(true);
+  expect(one.counters()['rows']).toBe(0);
+  one.loseWorker();
+  expect(await until(() => one.counters()['rows'] === 20)).toBe(true);
 });
 
 test('who stands alone has joined after a moment', async () => {
