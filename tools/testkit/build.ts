@@ -84,7 +84,7 @@ export function ipPacket(
     withChecksum(body, payload.checksumAt, pseudoSum(addresses, payload.protocol, body.length));
   if (addresses.length === 32) {
     const header = Buffer.alloc(8);
-    header.writeUInt8(0x60, 0);
+    header.writeUInt32BE(0x60000000 | tunnelLabel(payload.protocol, body), 0);
     header.writeUInt16BE(body.length, 4);
     header.writeUInt8(payload.protocol, 6);
     header.writeUInt8(ttl, 7);
@@ -97,6 +97,24 @@ export function ipPacket(
   header.writeUInt8(ttl, 8);
   header.writeUInt8(payload.protocol, 9);
   return Buffer.concat([withChecksum(header, 10), body]);
+}
+
+/** The flow label that OpenCLB gives a tunnel over IPv6 (RFC 6438); 0 around anything else. Words as the machine reads them, lowest byte first. */
+export function tunnelLabel(protocol: number, body: Buffer): number {
+  const greBytes = (): number => {
+    const flags = body.readUInt16BE(0);
+    return 4 + (flags & 0x8000 ? 4 : 0) + (flags & 0x2000 ? 4 : 0) + (flags & 0x1000 ? 4 : 0);
+  };
+  const inner = protocol === Protocol.gre ? body.subarray(greBytes()) : body;
+  const isTunnel = [Protocol.gre, Protocol.ipip, Protocol.ipv6 as number].includes(protocol);
+  if (!isTunnel || inner.length < 28) return 0;
+  const isV6 = inner.readUInt8(0) >> 4 === 6;
+  const addresses = isV6 ? inner.subarray(8, 40) : inner.subarray(12, 20);
+  let word = 0;
+  for (let at = 0; at < addresses.length; at += 4) word ^= addresses.readUInt32LE(at);
+  const isPlain = isV6 || (inner.readUInt8(0) === 0x45 && (inner.readUInt16BE(6) & 0x3fff) === 0);
+  if (isPlain && [6, 17, 132].includes(inner.readUInt8(isV6 ? 6 : 9))) word ^= inner.readUInt32LE(isV6 ? 40 : 20);
+  return Math.imul(word ^ (word >>> 16), 0x9e3779b1) >>> 12;
 }
 
 /** GRE with key around an IP packet (RFC 2890). */

@@ -5,6 +5,7 @@ import { slab } from '../memory';
 import { send as sendCopy } from '../port/port';
 import { isZero } from '../table/rows';
 import { drop } from '../verdict';
+import { flowLabelOf } from '../wire/entropy';
 import { GRE_BYTES, Gre } from '../wire/gre';
 import {
   IPV4_BYTES,
@@ -60,7 +61,8 @@ function wrap(packet: PacketRecord, outer: usize, isGre: bool): bool {
   const inner = slab + packet.address + overhead;
   const trafficClass = packet.family == 4 ? Ipv4.at(inner).trafficClass : Ipv6.at(inner).trafficClass;
   if (isMapped(outer)) writeOuterIpv4(packet, overhead + innerBytes, isGre, trafficClass);
-  else writeOuterIpv6(packet, overhead + innerBytes - IPV6_BYTES, isGre, trafficClass);
+  else
+    writeOuterIpv6(packet, overhead + innerBytes - IPV6_BYTES, isGre, trafficClass, flowLabelOf(inner, packet.family));
   if (isGre) writeGre(packet, inner - GRE_BYTES);
   packet.flags |= <u16>PacketFlag.Encapsulated;
   return emit(packet, packet.outerDestination);
@@ -137,9 +139,9 @@ function writeOuterIpv4(packet: PacketRecord, totalLength: u32, isGre: bool, tra
   ip.setChecksum();
 }
 
-function writeOuterIpv6(packet: PacketRecord, payloadBytes: u32, isGre: bool, trafficClass: u32): void {
+function writeOuterIpv6(packet: PacketRecord, payloadBytes: u32, isGre: bool, trafficClass: u32, label: u32): void {
   const ip = Ipv6.at(slab + packet.address);
-  ip.setVersionClassAndLabel(trafficClass, 0);
+  ip.setVersionClassAndLabel(trafficClass, label);
   ip.setPayloadLength(payloadBytes);
   ip.setNextHeader(outerProtocol(packet, isGre));
   ip.setHopLimit(TUNNEL_TTL);

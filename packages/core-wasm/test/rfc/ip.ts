@@ -228,7 +228,8 @@ const IPV6: Row[] = [
         const inner = asked6(segmented('S'));
         inner.writeUInt32BE(0x6b812345, 0);
         const packet = toVm6(inner);
-        packet.writeUInt32BE(0x6b800000, 0);
+        // The class in front of the tunnel's own label.
+        packet.writeUInt16BE(0x6b80 | (packet.readUInt16BE(0) & 0xf), 0);
         return packet;
       })(),
     ],
