@@ -2,8 +2,8 @@
  * The flow label of a tunnel over IPv6 (RFC 6438): a number that one inner flow always has, so switches and network cards spread the flows between
  * the same two ends. Over IPv4 only another outer source could do that, and replies come back to the outer source (P1).
  */
-import { PROTOCOL_TCP, PROTOCOL_UDP } from './ipv4';
-
+const PROTOCOL_TCP: u32 = 6;
+const PROTOCOL_UDP: u32 = 17;
 const PROTOCOL_SCTP: u32 = 132;
 const GOLDEN: u32 = 0x9e3779b1;
 
