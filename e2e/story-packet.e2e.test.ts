@@ -1,4 +1,4 @@
-// The nine lines of the story over the packet port, which every user has. Each line makes claims with traffic, counters and a capture.
+// The lines of the story over the packet port, which every user has. Each line makes claims with traffic, counters and a capture.
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { portsInUse, startCluster } from '../apps/demo/src/cluster.ts';

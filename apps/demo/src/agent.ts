@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { startIn, waitReady } from '../../../tools/testkit/index.ts';
 import type { Network, Running } from '../../../tools/testkit/index.ts';
 import type { Command, HttpOrder, Order, Outcome } from './client.ts';
+import { BROKEN_PORT } from './topology.ts';
 import type { VmAnswer } from './vm.ts';
 
 export interface Agent {
@@ -59,6 +60,8 @@ export function startServer(network: Network, namespace: string, name = namespac
     name,
     '--port',
     String(port),
+    '--broken-port',
+    String(BROKEN_PORT),
   ]);
 }
 

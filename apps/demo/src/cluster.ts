@@ -1,5 +1,4 @@
 // Brings the whole cluster up in its namespaces: every role is a process of its own, started through `clb`, configured through the REST API.
-import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { namespaceName, removeNetwork, startIn, waitReady } from '../../../tools/testkit/index.ts';
@@ -8,7 +7,8 @@ import { startAgent, startServer } from './agent.ts';
 import type { Agent } from './agent.ts';
 import { API_KEY, API_PORT, CONTROLLER_URL, JOIN_TOKEN, createApi } from './api.ts';
 import type { Api } from './api.ts';
-import { clbCommand } from './command.ts';
+import { clbCommand, runCommand } from './command.ts';
+import type { CommandOutcome } from './command.ts';
 import { NODES, TARGET_PORT, VMS, bringUpTopology } from './topology.ts';
 import type { Placement, TopologyOptions } from './topology.ts';
 import { until, watchNodes } from './watch.ts';
@@ -22,12 +22,6 @@ export interface ClusterOptions extends TopologyOptions {
   nodes?: readonly string[];
   /** Further words for each director. With them the directors announce by themselves, and no static announcer is started. */
   announce?: Readonly<Record<string, readonly string[]>>;
-}
-
-export interface CommandOutcome {
-  status: number;
-  stdout: string;
-  stderr: string;
 }
 
 export interface Cluster {
@@ -163,21 +157,14 @@ function roleCommand(network: Network, name: string, { port, announce }: Cluster
   }
   if (name === 'announcer') return clbCommand('announce', '--controller', CONTROLLER_URL, '--api-key', API_KEY);
   const role = NODE_ROLES[name as RoleName];
+  if (role === 'proxy') link.push('--access-log', 'store');
   return clbCommand(role, '--id', name, '--device', 'eth0', '--port', port, ...link, ...(announce?.[name] ?? []));
 }
 
 /** Runs a command in the client's namespace, with what `clb` needs in its environment. */
 function runAtClient(network: Network, words: readonly string[]): Promise<CommandOutcome> {
-  const argv = ['netns', 'exec', namespaceName(network, 'client'), ...words];
   const env = { ...process.env, CLB_CONTROLLER: CONTROLLER_URL, CLB_API_KEY: API_KEY };
-  const child = spawn('ip', argv, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  const read = { stdout: '', stderr: '' };
-  child.stdout.on('data', (chunk: Buffer) => (read.stdout += chunk.toString()));
-  child.stderr.on('data', (chunk: Buffer) => (read.stderr += chunk.toString()));
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (status) => resolve({ status: status ?? 1, ...read }));
-  });
+  return runCommand(['ip', 'netns', 'exec', namespaceName(network, 'client'), ...words], env);
 }
 
 interface NodeView {

@@ -8,7 +8,12 @@ import { startProcess, stop, waitReady } from '../../../tools/testkit/index.ts';
 import type { Running } from '../../../tools/testkit/index.ts';
 import { vmAnswer } from './agent.ts';
 import { http } from './client.ts';
-import { clbCommand } from './command.ts';
+import { API_KEY } from './api.ts';
+import { clbCommand, runCommand } from './command.ts';
+import type { CommandOutcome } from './command.ts';
+import { SECURE_CERTIFICATES, securePlan } from './secure.ts';
+import type { SecureStage } from './secure.ts';
+import { pinnedAndCanary, retriedAndExplained, secureNames } from './story/secure.ts';
 import type { Teller } from './tell.ts';
 import { tally } from './watch.ts';
 
@@ -30,12 +35,30 @@ function freePort(): Promise<number> {
 interface Ports {
   tcp: number;
   http: number;
+  https: number;
   one: number;
   two: number;
+  broken: number;
+  api: number;
 }
 
+const target = (port: number): object => ({ physical: LOOPBACK, encapsulation: 'none', port });
+
+/** In YAML's flow style, which is JSON. */
+const secureListener = ({ https, one, two, broken }: Ports): string =>
+  JSON.stringify({
+    name: 'secure',
+    protocol: 'HTTPS',
+    port: https,
+    certificates: SECURE_CERTIFICATES.map(({ name }) => name),
+    rules: securePlan(target(one), target(two), target(broken)),
+  });
+
 /** The file that a person would write for one box. */
-const boxFile = ({ tcp, http: web, one, two }: Ports): string => `
+const boxFile = (ports: Ports): string => {
+  const { tcp, http: web, one, two } = ports;
+  return `
+certificates: ${JSON.stringify(SECURE_CERTIFICATES)}
 loadBalancers:
   - name: box
     vips: [${LOOPBACK}]
@@ -61,7 +84,9 @@ loadBalancers:
           - domain: other.example
             path: /only
             targets: [{ physical: ${LOOPBACK}, encapsulation: none, port: ${two} }]
+      - ${secureListener(ports)}
 `;
+};
 
 export async function tellOnLoopback(tell: Teller, why: string): Promise<void> {
   tell.note(`no network namespaces: ${why}`);
@@ -69,21 +94,52 @@ export async function tellOnLoopback(tell: Teller, why: string): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'openclb-loopback-'));
   const started: Running[] = [];
   try {
-    const ports = { tcp: await freePort(), http: await freePort(), one: await freePort(), two: await freePort() };
+    const ports: Ports = {
+      tcp: await freePort(),
+      http: await freePort(),
+      https: await freePort(),
+      one: await freePort(),
+      two: await freePort(),
+      broken: await freePort(),
+      api: await freePort(),
+    };
     const script = fileURLToPath(new URL('vm.ts', import.meta.url));
     for (const [name, port] of [['server-one', ports.one] as const, ['server-two', ports.two] as const]) {
-      started.push(startProcess(directory, name, [process.execPath, script, '--name', name, '--port', String(port)]));
+      const broken = name === 'server-one' ? ['--broken-port', String(ports.broken)] : [];
+      const words = [script, '--name', name, '--port', String(port), ...broken];
+      started.push(startProcess(directory, name, [process.execPath, ...words]));
     }
     const file = join(directory, 'lb.yaml');
     writeFileSync(file, boxFile(ports));
-    started.push(startProcess(directory, 'box', clbCommand('up', '-f', file)));
+    const api = ['--api', `${LOOPBACK}:${ports.api}`, '--api-key', API_KEY];
+    started.push(startProcess(directory, 'box', clbCommand('up', '-f', file, '--access-log', 'store', ...api)));
     await Promise.all(started.map((running) => waitReady(running)));
     await tellRelay(tell, ports);
     await tellHttp(tell, ports);
+    await tellSecure(tell, ports);
   } finally {
     await Promise.all(started.map((running) => stop(running)));
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+async function tellSecure(tell: Teller, { https, api }: Ports): Promise<void> {
+  const env = { ...process.env, CLB_CONTROLLER: `http://${LOOPBACK}:${api}`, CLB_API_KEY: API_KEY };
+  const atClient = (...words: string[]): Promise<CommandOutcome> => runCommand(words, env);
+  const stage: SecureStage = {
+    address: LOOPBACK,
+    port: https,
+    first: 'server-one',
+    second: 'server-two',
+    atClient,
+    clb: (...words) => atClient(...clbCommand(...words)),
+  };
+  tell.step('HTTPS with SNI and HTTP/2');
+  await secureNames(stage, tell);
+  tell.step('A pinned session and a canary');
+  await pinnedAndCanary(stage, tell);
+  tell.step('A failure that the client never sees: retried, logged, explained');
+  await retriedAndExplained(stage, tell);
 }
 
 async function tellRelay(tell: Teller, ports: Ports): Promise<void> {

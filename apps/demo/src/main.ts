@@ -28,7 +28,7 @@ import type { Teller } from './tell.ts';
 import { VIP } from './topology.ts';
 import { captureFiles } from './watch.ts';
 
-const USAGE = 'npm run demo -- [--port auto|xdp|packet] [--lines 1-9] [--loopback] [--keep] [--down] [--json]';
+const USAGE = 'npm run demo -- [--port auto|xdp|packet] [--lines 1-13] [--loopback] [--keep] [--down] [--json]';
 const PORTS = ['auto', 'xdp', 'packet'];
 
 interface Choice {

@@ -1,9 +1,10 @@
-// The nine lines of the story in order (issue "The first walk"). Each is a function, so that the e2e tests run the very same lines.
+// The twelve lines of the story in order (issues "The first walk" and "Layer 7, complete"). Each is a function, so that the e2e tests run the very same lines.
 import type { Cluster } from './cluster.ts';
 import { eipStory } from './story/eip.ts';
 import { explainStory } from './story/explain.ts';
 import { directorDies, targetDies } from './story/failures.ts';
-import { httpStory, routedByName } from './story/layer7.ts';
+import { createSecureListener, httpStory, routedByName, secureStage } from './story/layer7.ts';
+import { pinnedAndCanary, retriedAndExplained, secureNames } from './story/secure.ts';
 import { tenantCreates } from './story/balancer.ts';
 import { neverMixed, physicalServer } from './story/targets.ts';
 import { reachedByWeight } from './story/weights.ts';
@@ -27,6 +28,21 @@ export const STORY: readonly Line[] = [
   { title: '7. A target dies and returns', run: targetDies },
   { title: '8. A director is killed', run: directorDies },
   { title: '9. clb explain', run: explainStory },
+  {
+    title: '10. HTTPS with SNI and HTTP/2',
+    run: async (cluster, tell) => {
+      await createSecureListener(cluster);
+      await secureNames(secureStage(cluster), tell);
+    },
+  },
+  {
+    title: '11. A pinned session and a canary',
+    run: (cluster, tell) => pinnedAndCanary(secureStage(cluster), tell),
+  },
+  {
+    title: '12. A failure that the client never sees: retried, logged, explained',
+    run: (cluster, tell) => retriedAndExplained(secureStage(cluster), tell),
+  },
   {
     title: '2 and 5 again, over IPv6',
     run: async (cluster, tell) => {

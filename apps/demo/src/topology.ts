@@ -48,6 +48,7 @@ export const VIP = {
   b: '203.0.113.20',
   mixed: '203.0.113.30',
   http: '203.0.113.40',
+  secure: '203.0.113.50',
   eip: '203.0.113.100',
   a6: '2001:db8:113::10',
   http6: '2001:db8:113::40',
@@ -86,6 +87,8 @@ export const VMS = {
 
 export const VPC_GATEWAY = { v4: '10.0.0.1', v6: 'fd00:100::1' } as const;
 export const TARGET_PORT = 8080;
+/** Of the same servers: a port that resets every request. */
+export const BROKEN_PORT = 8081;
 const VM_MTU = 1500;
 
 /** Layer-3 and layer-4 fields of the flow decide the path, never the sender's socket hash (routing.md). */

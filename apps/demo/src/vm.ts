@@ -1,9 +1,10 @@
 // The server inside a VM: answers HTTP with its own name, the peer it saw and the headers it got; echoes UDP. Plain Node, no package.
-// usage: node vm.ts --name vm-a1 --port 8080
+// usage: node vm.ts --name vm-a1 --port 8080 [--broken-port 8081]
 import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer as createTcpServer } from 'node:net';
 import { parseArgs } from 'node:util';
 
 /** What a VM answers. */
@@ -85,7 +86,13 @@ function answer(name: string, request: IncomingMessage, response: ServerResponse
 }
 
 function main(): void {
-  const { values } = parseArgs({ options: { name: { type: 'string' }, port: { type: 'string', default: '8080' } } });
+  const { values } = parseArgs({
+    options: {
+      name: { type: 'string' },
+      port: { type: 'string', default: '8080' },
+      'broken-port': { type: 'string' },
+    },
+  });
   const name = values.name ?? 'vm';
   const port = Number(values.port);
   const server = createServer((request, response) => answer(name, request, response));
@@ -98,7 +105,19 @@ function main(): void {
     ),
   );
   echo.on('error', () => undefined);
-  echo.bind(port, '::', () => server.listen(port, '::', () => console.log(`ready: ${name} on port ${port}`)));
+  const ready = (): void => console.log(`ready: ${name} on port ${port}`);
+  const listen = (): void => void server.listen(port, '::', ready);
+  const brokenPort = values['broken-port'];
+  echo.bind(port, '::', () => (brokenPort === undefined ? listen() : breakAll(Number(brokenPort), listen)));
+}
+
+/** A server that fails: it accepts, as health checks want it, and resets as soon as a request has come. */
+function breakAll(port: number, onReady: () => void): void {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => socket.resetAndDestroy());
+  });
+  server.listen(port, '::', onReady);
 }
 
 if (import.meta.main) main();

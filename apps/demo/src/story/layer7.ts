@@ -1,8 +1,10 @@
 // Line 5 of the story: an HTTP listener. Director → proxy keeps the VIP and returns directly (P20); the proxy's source names the VPC (P21).
 import { vmAnswer } from '../agent.ts';
 import type { Cluster } from '../cluster.ts';
+import { SECURE_CERTIFICATES, securePlan } from '../secure.ts';
+import type { SecureStage } from '../secure.ts';
 import type { Teller } from '../tell.ts';
-import { CLIENT, NODES, TARGET_PORT, VIP } from '../topology.ts';
+import { BROKEN_PORT, CLIENT, NODES, TARGET_PORT, VIP } from '../topology.ts';
 import { tally } from '../watch.ts';
 import type { Seen } from '../watch.ts';
 import { QUICK_CHECK, nameOf, served } from './balancer.ts';
@@ -142,4 +144,40 @@ export async function httpStory(cluster: Cluster, tell: Teller): Promise<void> {
   const revision = await createHttpListener(cluster);
   await served(cluster, revision, VIP.http);
   await routedByName(cluster, tell);
+}
+
+export const secureStage = ({ clb, atClient }: Cluster): SecureStage => ({
+  address: VIP.secure,
+  port: 443,
+  first: 'vm-a1',
+  second: 'vm-a2',
+  clb,
+  atClient,
+});
+
+/** The HTTPS listener of lines 10 to 12: two names, two certificates, six rules. */
+export async function createSecureListener(cluster: Cluster): Promise<void> {
+  const { api } = cluster;
+  const certificates: string[] = [];
+  for (const certificate of SECURE_CERTIFICATES)
+    certificates.push((await api.must<{ id: string }>('POST', '/v1/certificates', certificate)).id);
+  await api.must('POST', '/v1/load-balancers', { id: 'lb-secure', name: 'secure', vips: [VIP.secure] });
+  const listener = { id: 'lbl-secure', loadBalancer: 'lb-secure', protocol: 'HTTPS', port: 443, certificates };
+  await api.must('POST', '/v1/listeners', listener);
+  const first = { instance: 'ins-vm-a1', port: TARGET_PORT };
+  const second = { instance: 'ins-vm-a2', port: TARGET_PORT };
+  const plan = securePlan(first, second, { instance: 'ins-vm-a1', port: BROKEN_PORT });
+  let revision = 0;
+  for (const [index, { targets, ...rule }] of plan.entries()) {
+    const targetGroup = `lbtg-secure-${index}`;
+    const group = { id: targetGroup, name: targetGroup, healthCheck: QUICK_CHECK, targets };
+    await api.must('POST', '/v1/target-groups', group);
+    const made = await api.must<{ revision: number }>('POST', '/v1/rules', {
+      listener: 'lbl-secure',
+      targetGroup,
+      ...rule,
+    });
+    ({ revision } = made);
+  }
+  await served(cluster, revision, VIP.secure);
 }

@@ -107,6 +107,7 @@ const text = (row: Row, field: string): string => {
 
 function accessText(row: Row): string {
   const failure = row['failure'] === '' ? '' : ` ${text(row, 'failure')}`;
+  const tries = Number(row['attempts']) > 1 ? ` (${text(row, 'attempts')} tries)` : '';
   return [
     text(row, 'time_local'),
     text(row, 'node'),
@@ -116,7 +117,7 @@ function accessText(row: Row): string {
     text(row, 'status'),
     `${text(row, 'bytes_sent')}B`,
     `${text(row, 'request_time')}s`,
-    `-> ${text(row, 'upstream_addr')}${failure}`,
+    `-> ${text(row, 'upstream_addr')}${tries}${failure}`,
   ].join(' ');
 }
 
