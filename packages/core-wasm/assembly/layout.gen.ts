@@ -89,6 +89,10 @@ export const FRAGMENT_SOURCES: u32 = 256;
 export const FRAGMENT_EXPIRE_STEP: u32 = 16;
 /** Packets of a client before its direct-return flow is not taken for a forged one. */
 export const ONE_WAY_PROVEN: u32 = 4;
+/** Clients whose target a worker remembers (P34); a power of two. */
+export const STICKY_ROWS: u32 = 65536;
+/** Of them, how many share a place: the one that ends first gives way. */
+export const STICKY_WAYS: u32 = 4;
 /** Idle time of a one-sided flow that is not TCP. */
 export const DATAGRAM_MS: u32 = 30000;
 export const PORT_NONE: u32 = 0;
@@ -157,7 +161,7 @@ export const SYNC_AFTER_MS: u32 = 5000;
 export const SYNC_REFRESH_MS: u32 = 60000;
 export const SYNC_CLAIM_MS: u32 = 5000;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1658232695;
+export const LAYOUT_HASH: u32 = 983271457;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -395,6 +399,8 @@ export const enum Scheduler {
   Wrr = 1,
   /** Consistent hash of the client address alone. */
   SourceHash = 2,
+  /** Fewest flows by weight, counted per worker (P13). */
+  LeastConnections = 3,
 }
 
 /** What happens to the flows of a removed target. */
@@ -1305,11 +1311,12 @@ export class ListenerRow {
   newFlowsPerSecond: u32;
   /** Age from which a flow is told to the peers (P9). */
   syncAfterMs: u32;
+  /** How long a client keeps its target for new flows (P34); 0: not at all. */
+  stickySeconds: u16;
   /** OnUnknown. */
   onUnknown: u8;
   private padding0: u8;
-  private padding1: u16;
-  private padding2: u64;
+  private padding1: u64;
   @inline static at(address: usize): ListenerRow { return changetype<ListenerRow>(address); }
 }
 export const LISTENER_ROW_BYTES: u32 = 64;
@@ -1327,7 +1334,8 @@ if (offsetof<ListenerRow>('onRemove') != 42) ERROR('ListenerRow.onRemove has mov
 if (offsetof<ListenerRow>('family') != 43) ERROR('ListenerRow.family has moved');
 if (offsetof<ListenerRow>('newFlowsPerSecond') != 44) ERROR('ListenerRow.newFlowsPerSecond has moved');
 if (offsetof<ListenerRow>('syncAfterMs') != 48) ERROR('ListenerRow.syncAfterMs has moved');
-if (offsetof<ListenerRow>('onUnknown') != 52) ERROR('ListenerRow.onUnknown has moved');
+if (offsetof<ListenerRow>('stickySeconds') != 52) ERROR('ListenerRow.stickySeconds has moved');
+if (offsetof<ListenerRow>('onUnknown') != 54) ERROR('ListenerRow.onUnknown has moved');
 if (offsetof<ListenerRow>() != 64) ERROR('ListenerRow has another size');
 
 /** A target in a group, sorted by stable id. */
@@ -1587,6 +1595,31 @@ if (offsetof<RouteRow>('family') != 56) ERROR('RouteRow.family has moved');
 if (offsetof<RouteRow>('length') != 60) ERROR('RouteRow.length has moved');
 if (offsetof<RouteRow>('neighbour') != 64) ERROR('RouteRow.neighbour has moved');
 if (offsetof<RouteRow>() != 80) ERROR('RouteRow has another size');
+
+/** The target that a client of a listener had last (P34). */
+@unmanaged
+export class StickyEntry {
+  /** Client address. */
+  clientHigh: u64;
+  clientLow: u64;
+  @inline get client(): usize { return changetype<usize>(this) + 0; }
+  /** Listener slot. */
+  listener: u32;
+  /** Target slot; it counts only while it is a member of the group of the listener. */
+  target: u32;
+  /** When it is forgotten. */
+  untilMs: u32;
+  /** 0 before the first use. */
+  isUsed: u32;
+  @inline static at(address: usize): StickyEntry { return changetype<StickyEntry>(address); }
+}
+export const STICKY_ENTRY_BYTES: u32 = 32;
+if (offsetof<StickyEntry>('clientHigh') != 0) ERROR('StickyEntry.client has moved');
+if (offsetof<StickyEntry>('listener') != 16) ERROR('StickyEntry.listener has moved');
+if (offsetof<StickyEntry>('target') != 20) ERROR('StickyEntry.target has moved');
+if (offsetof<StickyEntry>('untilMs') != 24) ERROR('StickyEntry.untilMs has moved');
+if (offsetof<StickyEntry>('isUsed') != 28) ERROR('StickyEntry.isUsed has moved');
+if (offsetof<StickyEntry>() != 32) ERROR('StickyEntry has another size');
 
 /** A target, by slot. */
 @unmanaged
@@ -1884,10 +1917,20 @@ export class WorkerMap {
   fragments: u32;
   /** Address of the AskRows, ASK_ROWS of them. */
   asks: u32;
-  private padding0: u64;
+  /** Address of the StickyEntries, STICKY_ROWS of them. */
+  sticky: u32;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  private padding6: u64;
+  private padding7: u64;
+  private padding8: u64;
   @inline static at(address: usize): WorkerMap { return changetype<WorkerMap>(address); }
 }
-export const WORKER_MAP_BYTES: u32 = 128;
+export const WORKER_MAP_BYTES: u32 = 192;
 if (offsetof<WorkerMap>('worker') != 0) ERROR('WorkerMap.worker has moved');
 if (offsetof<WorkerMap>('readOnly') != 4) ERROR('WorkerMap.readOnly has moved');
 if (offsetof<WorkerMap>('state') != 8) ERROR('WorkerMap.state has moved');
@@ -1918,7 +1961,8 @@ if (offsetof<WorkerMap>('ways') != 104) ERROR('WorkerMap.ways has moved');
 if (offsetof<WorkerMap>('extraChunk') != 108) ERROR('WorkerMap.extraChunk has moved');
 if (offsetof<WorkerMap>('fragments') != 112) ERROR('WorkerMap.fragments has moved');
 if (offsetof<WorkerMap>('asks') != 116) ERROR('WorkerMap.asks has moved');
-if (offsetof<WorkerMap>() != 128) ERROR('WorkerMap has another size');
+if (offsetof<WorkerMap>('sticky') != 120) ERROR('WorkerMap.sticky has moved');
+if (offsetof<WorkerMap>() != 192) ERROR('WorkerMap has another size');
 
 /** What one worker keeps between bursts. */
 @unmanaged

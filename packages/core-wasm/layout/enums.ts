@@ -151,6 +151,7 @@ export const schedulerEnum = enumeration('Scheduler', 'How a listener picks the 
   Maglev: [0, 'Consistent hash of addresses and ports (P12).'],
   Wrr: [1, 'Smooth weighted round robin, state per worker (P13).'],
   SourceHash: [2, 'Consistent hash of the client address alone.'],
+  LeastConnections: [3, 'Fewest flows by weight, counted per worker (P13).'],
 });
 export const Scheduler = valuesOf(schedulerEnum);
 

@@ -46,6 +46,8 @@ export const LIMITS = {
   FRAGMENT_SOURCES: [256, 'Counters by which sources are limited; sources may share one. A power of two.'],
   FRAGMENT_EXPIRE_STEP: [16, 'Held fragments that one call of expireFlows looks at.'],
   ONE_WAY_PROVEN: [4, 'Packets of a client before its direct-return flow is not taken for a forged one.'],
+  STICKY_ROWS: [65536, 'Clients whose target a worker remembers (P34); a power of two.'],
+  STICKY_WAYS: [4, 'Of them, how many share a place: the one that ends first gives way.'],
   DATAGRAM_MS: [30000, 'Idle time of a one-sided flow that is not TCP.'],
 } as const satisfies Record<string, readonly [number, string]>;
 

@@ -45,7 +45,7 @@ export const MemoryMap = record(
   },
 );
 
-export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
+export const WorkerMap = record('WorkerMap', 192, 'Regions of one worker.', {
   worker: ['u32', 'Number of the worker.'],
   readOnly: ['u32', '1 for the explaining instance: it never writes flows.'],
   state: ['u32', 'Address of the WorkerState.'],
@@ -79,6 +79,7 @@ export const WorkerMap = record('WorkerMap', 128, 'Regions of one worker.', {
   ],
   fragments: ['u32', 'Address of the FragmentState, or 0.'],
   asks: ['u32', 'Address of the AskRows, ASK_ROWS of them.'],
+  sticky: ['u32', 'Address of the StickyEntries, STICKY_ROWS of them.'],
 });
 
 export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
@@ -179,6 +180,7 @@ export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
   family: ['u8', '4 or 6.'],
   newFlowsPerSecond: ['u32', 'New flows a second that a worker lets in, as many at once; 0: no limit.'],
   syncAfterMs: ['u32', 'Age from which a flow is told to the peers (P9).'],
+  stickySeconds: ['u16', 'How long a client keeps its target for new flows (P34); 0: not at all.'],
   onUnknown: ['u8', 'OnUnknown.'],
 });
 
@@ -286,6 +288,14 @@ export const FlowEntry = record(
     endTimestamp: ['u32', 'TSval of the client from its FIN on, or 0 (P18).'],
   },
 );
+
+export const StickyEntry = record('StickyEntry', 32, 'The target that a client of a listener had last (P34).', {
+  client: ['bytes16', 'Client address.'],
+  listener: ['u32', 'Listener slot.'],
+  target: ['u32', 'Target slot; it counts only while it is a member of the group of the listener.'],
+  untilMs: ['u32', 'When it is forgotten.'],
+  isUsed: ['u32', '0 before the first use.'],
+});
 
 export const Way = record(
   'Way',

@@ -42,11 +42,13 @@ export interface ListenerInput {
   readonly vport: number;
   readonly protocol: number;
   readonly translation: 'none' | 'dnat' | 'fullnat';
-  readonly scheduler: 'maglev' | 'wrr';
+  readonly scheduler: 'maglev' | 'wrr' | 'ip-hash' | 'least-connections';
   readonly group: string;
   readonly directReturn: boolean;
   readonly idleSeconds: number;
   readonly onRemove: 'run' | 'reset' | 'reschedule';
+  /** How long a client keeps its target for new flows (P34); not at all by default. */
+  readonly stickySeconds?: number | undefined;
   /** New flows a second that each worker lets in; no limit by default. */
   readonly newFlowsPerSecond?: number | undefined;
   /** Age in seconds from which the peers hear of a flow; 5 by default. */
@@ -101,7 +103,12 @@ export interface DirectorTables {
 }
 
 const TRANSLATION = { none: Translation.None, dnat: Translation.Dnat, fullnat: Translation.FullNat } as const;
-const SCHEDULER = { maglev: Scheduler.Maglev, wrr: Scheduler.Wrr } as const;
+const SCHEDULER = {
+  maglev: Scheduler.Maglev,
+  wrr: Scheduler.Wrr,
+  'ip-hash': Scheduler.SourceHash,
+  'least-connections': Scheduler.LeastConnections,
+} as const;
 const ON_REMOVE = { run: OnRemove.Run, reset: OnRemove.Reset, reschedule: OnRemove.Reschedule } as const;
 const ON_UNKNOWN = { reset: OnUnknown.Reset, drop: OnUnknown.Drop } as const;
 const ENCAPSULATION = {
@@ -310,6 +317,7 @@ export class ImageWriter {
       this.view.setUint32(row + ListenerRow.at.idleMs, listener.idleSeconds * 1000, true);
       this.view.setUint32(row + ListenerRow.at.newFlowsPerSecond, listener.newFlowsPerSecond ?? 0, true);
       this.view.setUint32(row + ListenerRow.at.syncAfterMs, syncAfterMs(listener), true);
+      this.view.setUint16(row + ListenerRow.at.stickySeconds, listener.stickySeconds ?? 0, true);
       this.bytes[row + ListenerRow.at.onUnknown] = ON_UNKNOWN[listener.onUnknown ?? 'reset'];
       this.view.setUint16(row + ListenerRow.at.vport, listener.vport, true);
       this.bytes[row + ListenerRow.at.protocol] = listener.protocol;

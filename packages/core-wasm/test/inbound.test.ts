@@ -269,7 +269,10 @@ describe('removal of a target', () => {
     const { apply, receive } = await director();
     receive(syn(80));
     apply(without('reset'));
-    expect(receive(ack(80))).toMatchObject({ verdict: 'Drop', reason: 'Reset' });
+    const { verdict, frame } = receive(ack(80));
+    expect(verdict).toBe('Forward');
+    expectIpv4(frame, sourceIs(VIP), destinationIs(CLIENT), portsAre(80, 40000));
+    expect(parseFrame(frame).ip?.tcp?.flags).toBe('R');
   });
 });
 

@@ -131,7 +131,7 @@ export const ListenerRow = Type.Object(
     vport: PortNumber,
     protocol: Protocol,
     translation: Type.Enum(['none', 'dnat', 'fullnat']),
-    scheduler: Type.Enum(['maglev', 'wrr']),
+    scheduler: Type.Enum(['maglev', 'wrr', 'ip-hash', 'least-connections']),
     group: StableId,
     /** Replies do not come back through the director: proxies, LVS-DR, LVS-TUN. */
     directReturn: Type.Boolean(),
@@ -142,6 +142,8 @@ export const ListenerRow = Type.Object(
     syncAfterSeconds: Type.Optional(Type.Integer({ minimum: 0, maximum: 60 })),
     /** What a client gets whose connection no director knows (P8); a reset when absent. */
     onUnknown: Type.Optional(Type.Enum(['reset', 'drop'])),
+    /** How long a client keeps its target for new flows (P34); not at all when absent. */
+    stickySeconds: Type.Optional(Type.Integer({ minimum: 30, maximum: 3600 })),
   },
   closed,
 );

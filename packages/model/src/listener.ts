@@ -26,7 +26,7 @@ const fields = {
   port: { ...Port, description: 'Port of the VIP (vport)' },
   scheduler: Type.Enum(['maglev', 'wrr', 'least-connections', 'ip-hash'], {
     description:
-      'Picks the target of a new flow. TCP, UDP: maglev (default) or wrr. TCP_SSL: any, default wrr. HTTP(S): see the rules',
+      'Picks the target of a new flow; default maglev for TCP and UDP, wrr for TCP_SSL. HTTP(S): see the rules',
   }),
   translation: Type.Enum(['auto', 'none', 'dnat', 'fullnat'], {
     default: LISTENER_DEFAULTS.translation,
@@ -55,6 +55,11 @@ const fields = {
     default: LISTENER_DEFAULTS.onUnknown,
     description: 'What a client gets whose connection no director knows',
   }),
+  stickySeconds: Type.Integer({
+    minimum: 30,
+    maximum: 3600,
+    description: 'TCP, UDP: how long after its last new flow a client address keeps its target; not at all when absent',
+  }),
   certificates: Type.Array(CertificateId, {
     maxItems: LIMITS.certificatesPerListenerMax,
     uniqueItems: true,
@@ -74,6 +79,7 @@ const optional = {
   onRemove: Type.Optional(fields.onRemove),
   syncAfter: Type.Optional(fields.syncAfter),
   onUnknown: Type.Optional(fields.onUnknown),
+  stickySeconds: Type.Optional(fields.stickySeconds),
   certificates: Type.Optional(fields.certificates),
   tls: Type.Optional(TlsPolicy),
   http2: Type.Optional(fields.http2),
@@ -111,6 +117,7 @@ export const Listener = Type.Object(
     onRemove: fields.onRemove,
     syncAfter: Type.Optional(fields.syncAfter),
     onUnknown: Type.Optional(fields.onUnknown),
+    stickySeconds: Type.Optional(fields.stickySeconds),
     certificates: fields.certificates,
     tls: Type.Optional(TlsPolicy),
     http2: Type.Optional(fields.http2),

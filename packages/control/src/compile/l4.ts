@@ -11,8 +11,6 @@ export function layer4Rows(input: FragmentInput, listener: StoredListener, fragm
   const { ids, loadBalancer, net } = input;
   const group = groupOf(input, listener.targetGroup, `target group of ${listener.id}`);
   const protocol = PROTOCOL[listener.protocol === 'UDP' ? 'UDP' : 'TCP'];
-  if (listener.scheduler !== 'maglev' && listener.scheduler !== 'wrr')
-    throw new CompileProblem(`${listener.id}: no scheduler ${listener.scheduler} at layer 4`);
   const translation = listener.translation === 'auto' ? 'dnat' : listener.translation;
   const seen = new Set<4 | 6>();
   for (const vip of [...loadBalancer.vips].sort()) {
@@ -40,6 +38,7 @@ export function layer4Rows(input: FragmentInput, listener: StoredListener, fragm
       idleSeconds: listener.idleSeconds,
       onRemove: listener.onRemove,
       ...(listener.syncAfter === undefined ? {} : { syncAfterSeconds: listener.syncAfter }),
+      ...(listener.stickySeconds === undefined ? {} : { stickySeconds: listener.stickySeconds }),
       ...(listener.onUnknown === undefined ? {} : { onUnknown: listener.onUnknown }),
     };
     fragment.listeners.push(row);

@@ -68,6 +68,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     onRemove: input.onRemove ?? LISTENER_DEFAULTS.onRemove,
     syncAfter: input.syncAfter,
     onUnknown: input.onUnknown,
+    stickySeconds: input.stickySeconds,
     certificates: input.certificates ?? [],
     tls: input.tls,
     http2: input.http2,
@@ -100,13 +101,10 @@ function checkRelay(edit: Edit, protocol: ListenerInput['protocol'], relay: Rela
 
 /** What fits together on a listener; the same limits that compile relies on. */
 function checkCombination(input: ListenerInput): void {
-  const { protocol, scheduler, translation, targetGroup, certificates = [] } = input;
+  const { protocol, translation, targetGroup, certificates = [] } = input;
   const isHttp = protocol === 'HTTP' || protocol === 'HTTPS';
   if (isHttp && targetGroup !== undefined)
     reject('/targetGroup', `an ${protocol} listener sends by rules`, 'Create a rule that names the target group.');
-  if (!isProxied(input) && scheduler !== undefined && scheduler !== 'maglev' && scheduler !== 'wrr') {
-    reject('/scheduler', `must be maglev or wrr on a ${protocol} listener`);
-  }
   if (isProxied(input) && translation !== undefined && translation !== 'auto') {
     reject('/translation', `must be auto on a ${protocol} listener: it ends on a proxy`);
   }
@@ -117,6 +115,8 @@ function checkCombination(input: ListenerInput): void {
       input.syncAfter === undefined ? '/onUnknown' : '/syncAfter',
       `is for TCP and UDP listeners: flows of ${protocol} are found again by hash`,
     );
+  if (input.stickySeconds !== undefined && isProxied(input))
+    reject('/stickySeconds', `is for listeners that directors forward; ${protocol} ends on a proxy`);
   const isTls = protocol === 'HTTPS' || protocol === 'TCP_SSL';
   if (!isTls && certificates.length > 0) reject('/certificates', 'is for HTTPS and TCP_SSL listeners');
   if (isTls && certificates.length === 0) reject('/certificates', `an ${protocol} listener needs a certificate`);

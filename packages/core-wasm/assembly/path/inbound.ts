@@ -1,6 +1,8 @@
 // inbound: the steps from client to target, in order. Each is a file; none knows the next.
-import { Encapsulation, NONE, PacketFlag, PacketRecord, Reason } from '../layout.gen';
+import { Encapsulation, NONE, PacketFlag, PacketRecord, Reason, Verdict } from '../layout.gen';
+import { takeErrorToken } from '../table/bucket';
 import { countIn } from '../table/counter';
+import { endFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
 import { sequence } from '../table/next-hop';
 import { targetAt } from '../table/rows';
@@ -11,6 +13,7 @@ import { askInbound, askPeers } from './ask';
 import { classify } from './classify';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
+import { settleExtra } from './extra';
 import { fit } from './fit';
 import { ipBytes } from './frame';
 import { hop } from './hop';
@@ -19,6 +22,7 @@ import { open } from './open';
 import { emitPieces, mayBeCut } from './pieces';
 import { quoteDestinationPort, quoteProtocol } from './quote';
 import { routeTo, routeToTarget, routeToTunnel } from './route';
+import { mayReset, resetReceiver, resetSender } from './reset';
 import { recompute, schedule } from './schedule';
 import { trackInbound } from './track';
 import { translateInbound } from './translate';
@@ -29,6 +33,10 @@ const NO_TRANSPORT: u8 = 255;
 
 export function inbound(packet: PacketRecord): void {
   if (walk(packet)) return;
+  if (packet.reason == <u8>Reason.Reset && packet.verdict == <u8>Verdict.Drop) {
+    resetBoth(packet);
+    return;
+  }
   askInbound(packet);
   if (mayBeCut(packet)) goInPieces(packet);
   if (answer(packet) && routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
@@ -49,6 +57,25 @@ function walk(packet: PacketRecord): bool {
     open(packet) &&
     (takeWay(packet) || longEnd(packet))
   );
+}
+
+/** The target was removed with the policy reset: target and client hear of it by this packet of the client. */
+function resetBoth(packet: PacketRecord): void {
+  const slot = packet.flowSlot;
+  if (mayReset(packet)) {
+    // Above the rate the flow stays, and its next packet tries again.
+    if (!takeErrorToken()) return;
+    const other = resetReceiver(packet);
+    if (other != null) {
+      const target = targetAt(other.targetSlot);
+      if (routeToTarget(other, target) && translateInbound(other) && encapsulate(other, target.encapsulation))
+        emit(other);
+      settleExtra(other);
+    }
+    resetSender(packet);
+    if (routeBack(packet) && encapsulate(packet, Encapsulation.Gre)) emit(packet);
+  }
+  endFlow(slot);
 }
 
 /** The rest of the walk, step by step. What is put in here must hold for way.ts too, or keep packets from it. */

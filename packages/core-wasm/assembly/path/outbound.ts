@@ -1,6 +1,8 @@
 // outbound: the steps from target to client, in order. The packet has been decapsulated and parsed again by then.
 import { Encapsulation, NONE, PacketRecord, Reason, Verdict } from '../layout.gen';
+import { takeErrorToken } from '../table/bucket';
 import { countOut } from '../table/counter';
+import { endFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
 import { listenerAt, targetAt } from '../table/rows';
 import { copyAddress } from '../wire/ipv6';
@@ -8,11 +10,13 @@ import { answer } from './answer';
 import { askPeers } from './ask';
 import { emit } from './emit';
 import { encapsulate } from './encapsulate';
+import { settleExtra } from './extra';
 import { fit } from './fit';
 import { ipBytes } from './frame';
 import { hop } from './hop';
 import { isIcmpError, matchOutboundError, translateOutboundError } from './icmp';
 import { emitPieces, mayBeCut } from './pieces';
+import { mayReset, resetReceiver, resetSender } from './reset';
 import { clampToTarget, routeTo, routeToTarget, routeToTunnel } from './route';
 import { trackOutbound } from './track';
 import { translateOutbound } from './translate';
@@ -31,6 +35,10 @@ export function outbound(packet: PacketRecord): void {
     askPeers(packet);
     return;
   }
+  if (packet.reason == <u8>Reason.Reset) {
+    resetBoth(packet);
+    return;
+  }
   if (mayBeCut(packet)) goInPieces(packet);
   tellTarget(packet);
 }
@@ -47,6 +55,23 @@ function walk(packet: PacketRecord): bool {
     encapsulate(packet, Encapsulation.Gre) &&
     emit(packet)
   );
+}
+
+/** The target was removed with the policy reset: client and target hear of it by this packet of the target. */
+function resetBoth(packet: PacketRecord): void {
+  const slot = packet.flowSlot;
+  if (mayReset(packet)) {
+    if (!takeErrorToken()) return;
+    const other = resetReceiver(packet);
+    if (other != null) {
+      if (routeToClient(other) && translateOutbound(other) && encapsulate(other, Encapsulation.Gre)) emit(other);
+      settleExtra(other);
+    }
+    resetSender(packet);
+    const target = targetAt(packet.targetSlot);
+    if (routeToTarget(packet, target) && encapsulate(packet, target.encapsulation)) emit(packet);
+  }
+  endFlow(slot);
 }
 
 function goInPieces(packet: PacketRecord): bool {

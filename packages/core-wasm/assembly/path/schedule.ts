@@ -1,4 +1,5 @@
-// schedule: the target of a new flow. Maglev over the configured targets with health as an overlay (P12), or smooth wrr (P13).
+// schedule: the target of a new flow. Maglev over the configured targets with health as an overlay (P12), smooth wrr, or the fewest
+// connections by weight (P13).
 import {
   GroupRow,
   ListenerRow,
@@ -10,9 +11,10 @@ import {
   Step,
   Translation,
 } from '../layout.gen';
-import { bank, health, maglev, worker, wrr } from '../memory';
+import { bank, health, maglev, targetRefs, worker, wrr } from '../memory';
 import { hashSchedule, mix } from '../table/hash';
-import { groupAt, isUsable, listenerAt, memberAt, targetAt } from '../table/rows';
+import { groupAt, isHashed, isUsable, listenerAt, memberAt, targetAt } from '../table/rows';
+import { findSticky, keepSticky } from '../table/sticky';
 import { drop } from '../verdict';
 import { isSameAddress } from '../wire/ipv6';
 import { trace } from './trace';
@@ -24,11 +26,16 @@ export function schedule(packet: PacketRecord): bool {
   const group = groupAt(listener.group);
   packet.maglevSlot = NONE;
   if (group.slots == 0) return drop(packet, Reason.NoTarget);
-  if (listener.scheduler == <u8>Scheduler.Wrr) packet.targetSlot = pickWrr(group);
+  if (listener.stickySeconds != 0 && pickSticky(packet, group)) {
+    // Its client has been here.
+  } else if (listener.scheduler == <u8>Scheduler.Wrr) packet.targetSlot = pickWrr(group);
+  else if (listener.scheduler == <u8>Scheduler.LeastConnections) packet.targetSlot = pickLeast(group);
   else pickMaglev(packet, group, hashOf(listener, packet.source, packet.sourcePort, packet.protocol));
   // In full NAT the target sees a local address, so a client may well be its own target (hairpin).
   const isSeen = listener.translation != <u8>Translation.FullNat;
   if (isSeen && isClient(packet, packet.targetSlot) && !pickOther(packet, group)) return drop(packet, Reason.Loopback);
+  if (listener.stickySeconds != 0)
+    keepSticky(packet.listenerSlot, packet.source, packet.targetSlot, listener.stickySeconds);
   trace(
     packet,
     Step.Schedule,
@@ -44,15 +51,33 @@ export function schedule(packet: PacketRecord): bool {
 export function recompute(packet: PacketRecord, client: usize, clientPort: u32, protocol: u32): bool {
   const listener = listenerAt(packet.listenerSlot);
   const group = groupAt(listener.group);
-  const isComputed = listener.scheduler != <u8>Scheduler.Wrr && listener.translation != <u8>Translation.FullNat;
+  const isComputed = isHashed(listener) && listener.translation != <u8>Translation.FullNat;
   if (!isComputed || group.slots == 0) return drop(packet, Reason.IcmpUnmatched);
   pickMaglev(packet, group, hashOf(listener, client, clientPort, protocol));
   return true;
 }
 
 function hashOf(listener: ListenerRow, client: usize, clientPort: u32, protocol: u32): u32 {
-  const sourceOnly = listener.scheduler == <u8>Scheduler.SourceHash;
+  // With stickiness a client has one place in the table, so directors that never saw it choose alike.
+  const sourceOnly = listener.scheduler == <u8>Scheduler.SourceHash || listener.stickySeconds != 0;
   return hashSchedule(client, clientPort, listener.vip, listener.vport, protocol, sourceOnly);
+}
+
+/**
+ * The target that this client had last, while it takes new flows. It is looked up among the members of the group: the slot in the table
+ * may belong to another target by now.
+ */
+function pickSticky(packet: PacketRecord, group: GroupRow): bool {
+  const target = findSticky(packet.listenerSlot, packet.source);
+  if (target == NONE) return false;
+  for (let row: u32 = 0; row < group.memberCount; row++) {
+    const member = memberAt(group.members + row);
+    if (member.target != target) continue;
+    if (member.weight == 0 || !isUsable(target)) return false;
+    packet.targetSlot = target;
+    return true;
+  }
+  return false;
 }
 
 /** A client inside a VPC may be a target of the listener itself; its own packet must not come back to it (P30). */
@@ -102,19 +127,46 @@ function targetOfSlot(group: GroupRow, slot: u32): u32 {
   return memberAt(group.members + load<u16>(maglev + ((<usize>(group.maglev + slot)) << 1))).target;
 }
 
+function hasUsable(group: GroupRow): bool {
+  for (let row: u32 = 0; row < group.memberCount; row++) {
+    const member = memberAt(group.members + row);
+    if (member.weight != 0 && isUsable(member.target)) return true;
+  }
+  return false;
+}
+
+/**
+ * The member that has the fewest flows for its weight when it has got this one, of the usable members, or of all when none is usable.
+ * Counts are those of this worker; ties go round from a start of its own, or all workers would open with the first member.
+ */
+function pickLeast(group: GroupRow): u32 {
+  const isPicky = hasUsable(group);
+  const start = mix(mix(bank.ordinal, worker), <u32>group.id) % group.memberCount;
+  let best: u32 = NONE;
+  let bestFlows: u64 = 0;
+  let bestWeight: u64 = 1;
+  for (let count: u32 = 0; count < group.memberCount; count++) {
+    const row = start + count < group.memberCount ? start + count : start + count - group.memberCount;
+    const member = memberAt(group.members + row);
+    if (member.weight == 0 || (isPicky && !isUsable(member.target))) continue;
+    const flows = <u64>load<u32>(targetRefs + ((<usize>member.target) << 2)) + 1;
+    if (best != NONE && flows * bestWeight >= bestFlows * member.weight) continue;
+    best = member.target;
+    bestFlows = flows;
+    bestWeight = member.weight;
+  }
+  return best;
+}
+
 /** Smooth weighted round robin over the usable members, or over all when none is usable. State per worker. */
 function pickWrr(group: GroupRow): u32 {
-  let anyUsable: bool = false;
-  for (let row: u32 = 0; row < group.memberCount && !anyUsable; row++) {
-    const member = memberAt(group.members + row);
-    anyUsable = member.weight != 0 && isUsable(member.target);
-  }
+  const isPicky = hasUsable(group);
   let best: u32 = NONE;
   let bestWeight: i32 = i32.MIN_VALUE;
   let sum: i32 = 0;
   for (let row: u32 = 0; row < group.memberCount; row++) {
     const member = memberAt(group.members + row);
-    if (member.weight == 0 || (anyUsable && !isUsable(member.target))) continue;
+    if (member.weight == 0 || (isPicky && !isUsable(member.target))) continue;
     const current = load<i32>(weightAt(group, row)) + <i32>member.weight;
     const value = current + startOffset(group, row, member.weight);
     store<i32>(weightAt(group, row), current);

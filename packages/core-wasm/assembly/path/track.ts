@@ -14,7 +14,6 @@ import {
   PacketRecord,
   Reason,
   RowFlag,
-  Scheduler,
   Step,
   Translation,
 } from '../layout.gen';
@@ -23,7 +22,7 @@ import { findAddress } from '../table/address';
 import { endFlow, hashForward, linkFlow, lookupForward, lookupReverse, returnFlow, takeFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
 import { hasHandshake, isClosing, seenInbound, seenOutbound } from '../table/flow-state';
-import { listenerAt, targetAt } from '../table/rows';
+import { isHashed, listenerAt, targetAt } from '../table/rows';
 import { findStandbyForward, findStandbyReverse, takeOver } from '../table/standby';
 import { drop } from '../verdict';
 import { PROTOCOL_TCP } from '../wire/ipv4';
@@ -70,7 +69,12 @@ function isOver(packet: PacketRecord, entry: FlowEntry): bool {
   if (isGone && isTcp && !isFresh) {
     const policy: u32 = listenerAt(entry.listener).onRemove;
     if (policy == OnRemove.Run) return false;
-    if (policy == OnRemove.Reset) drop(packet, Reason.Reset);
+    if (policy == OnRemove.Reset) {
+      // The walk ends it when both ends have heard of it.
+      packet.targetSlot = entry.target;
+      drop(packet, Reason.Reset);
+      return true;
+    }
   }
   endFlow(packet.flowSlot);
   packet.flowSlot = NONE;
@@ -122,7 +126,7 @@ function missInbound(packet: PacketRecord, listener: ListenerRow): bool {
   if (!hasHandshake(packet.protocol)) return true;
   const flags: u32 = packet.tcpFlags;
   if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) return true;
-  const isComputed = listener.scheduler != <u8>Scheduler.Wrr && listener.translation != <u8>Translation.FullNat;
+  const isComputed = isHashed(listener) && listener.translation != <u8>Translation.FullNat;
   if (!isComputed || (flags & (TCP_SYN | TCP_RST)) != 0) return drop(packet, Reason.MidFlow);
   packet.flags |= <u16>PacketFlag.PickedUp;
   return true;
@@ -145,6 +149,8 @@ export function trackOutbound(packet: PacketRecord): bool {
   if (isAsked) answerAsk(entry);
   packet.listenerSlot = entry.listener;
   packet.targetSlot = entry.target;
+  const isGone = (targetAt(entry.target).flags & <u8>RowFlag.Tombstone) != 0;
+  if (isGone && listenerAt(entry.listener).onRemove == <u8>OnRemove.Reset) return drop(packet, Reason.Reset);
   seenOutbound(entry, packet.tcpFlags);
   trace(packet, Step.Track, packet.flowSlot, entry.state, entry.flags, entry.reverseHash);
   return true;

@@ -1,7 +1,7 @@
 // The flow table (P4, P5): entries found by forward and reverse key, created, replaced, evicted and ended; slots are counted so that
 // no listener or target slot gets a new meaning while a flow refers to it.
 import {
-  EVICT_TRIES, FlowEntry, FlowFlag, FlowState, ListenerRow, NONE, ONE_WAY_PROVEN, PROBE_MAX, Scheduler, TargetRow, Translation,
+  EVICT_TRIES, FlowEntry, FlowFlag, FlowState, ListenerRow, NONE, ONE_WAY_PROVEN, PROBE_MAX, TargetRow, Translation,
 } from '../layout.gen';
 import { flowsMax, listenerRefs, nowMs, readOnly, state, targetRefs, worker } from '../memory';
 import { listenerCounter, targetCounter } from './counter';
@@ -9,7 +9,7 @@ import {
   FORWARD, REVERSE, entryOf, findForward, flowAt, homeOf, indexAt, insertIndex, isTagged, nextOf, removeIndex, tagOf,
 } from './flow-index';
 import { hashFlow, hashWords, mix } from './hash';
-import { listenerAt, targetAt } from './rows';
+import { isHashed, listenerAt, targetAt } from './rows';
 
 /** First half of an IPv4 address that is written as 16 bytes, as it lies in memory. */
 const MAPPED_PREFIX: u32 = 0xffff0000;
@@ -147,7 +147,7 @@ function evict(): bool {
     at = at + 1 >= flowsMax ? 0 : at + 1;
     const entry = flowAt(at);
     if (isUnproved(entry)) return evictAt(at);
-    const isComputed = (entry.flags & <u16>FlowFlag.OneWay) != 0 && listenerAt(entry.listener).scheduler != <u8>Scheduler.Wrr;
+    const isComputed = (entry.flags & <u16>FlowFlag.OneWay) != 0 && isHashed(listenerAt(entry.listener));
     if (spare == NONE && isComputed) spare = at;
   }
   state.evictCursor = at;
