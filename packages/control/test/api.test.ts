@@ -28,7 +28,7 @@ describe('bad bodies', () => {
     ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'TCP', port: 65536 }, '/port'],
     ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'TCP', port: 3306 }, '/port'],
     ['POST', '/listeners', { loadBalancer: 'lb-x', protocol: 'TCP', port: 81 }, '/loadBalancer'],
-    ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'TCP', port: 81, scheduler: 'ip-hash' }, '/scheduler'],
+    ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'TCP', port: 81, stickySeconds: 10 }, '/stickySeconds'],
     ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'HTTP', port: 81, targetGroup: 'lbtg-a' }, '/targetGroup'],
     ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'HTTPS', port: 81 }, '/certificates'],
     ['POST', '/listeners', { loadBalancer: 'lb-a', protocol: 'TCP', port: 81, targetGroup: 'lbtg-x' }, '/targetGroup'],
