@@ -9,6 +9,7 @@ import { eipAllocate, eipBind, eipRelease, eipUnbind } from './command/eip.ts';
 import { endpoint } from './command/endpoint.ts';
 import { explain } from './command/explain.ts';
 import { get, remove } from './command/get.ts';
+import { ldCommands } from './command/ld.ts';
 import { logs } from './command/logs.ts';
 import { proxy } from './command/proxy.ts';
 import { sidecar } from './command/sidecar.ts';
@@ -41,6 +42,7 @@ export const commands: readonly Command[] = [
   status,
   health,
   top,
+  ...ldCommands,
   logs,
   explain,
   shadow,

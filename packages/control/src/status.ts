@@ -23,19 +23,7 @@ export function statusBoard(mirror: Mirror, publisher: Publisher, nowMs: () => n
     for (const [revision, since] of tasks)
       if (tasks.size > TASKS_MAX || nowMs() - since > TASK_KEPT_MS) tasks.delete(revision);
   });
-  const nodeStatuses = (): NodeStatus[] => {
-    const wanted = publisher.compiled().generation;
-    return [...mirror.state.node.values()]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, role }) => {
-        const { connected, port, applied, refused } = publisher.nodes.of(id);
-        const isAhead = applied !== null && compareGenerations(applied, wanted) > 0;
-        const alarms = isAhead
-          ? [`applied revision ${applied.revision}, this controller is at ${wanted.revision}: was its store restored?`]
-          : [];
-        return { id, role, live: publisher.nodes.isLive(id), connected, port, applied, wanted, refused, alarms };
-      });
-  };
+  const nodeStatuses = (): NodeStatus[] => nodeStatusesOf(mirror, publisher);
   const isApplied = (revision: number): boolean => {
     if (publisher.compiled().generation.revision < revision) return false;
     return nodeStatuses().every(({ live, applied }) => !live || (applied?.revision ?? -1) >= revision);
@@ -84,6 +72,21 @@ export function statusBoard(mirror: Mirror, publisher: Publisher, nowMs: () => n
     },
     announcements: () => announcementsOf(mirror, publisher),
   };
+}
+
+function nodeStatusesOf(mirror: Mirror, publisher: Publisher): NodeStatus[] {
+  const wanted = publisher.compiled().generation;
+  return [...mirror.state.node.values()]
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .map(({ id, role }) => {
+      const { connected, port, draining, applied, refused } = publisher.nodes.of(id);
+      const isAhead = applied !== null && compareGenerations(applied, wanted) > 0;
+      const alarms = isAhead
+        ? [`applied revision ${applied.revision}, this controller is at ${wanted.revision}: was its store restored?`]
+        : [];
+      const live = publisher.nodes.isLive(id);
+      return { id, role, live, connected, port, draining, applied, wanted, refused, alarms };
+    });
 }
 
 function announcementsOf(mirror: Mirror, publisher: Publisher): Announcements {

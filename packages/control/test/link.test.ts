@@ -242,6 +242,43 @@ test('counters come from every connected node, or from one', async () => {
   expect((await asked).body).toEqual({ items: [{ node: 'ld1', counters: { 'forwarded.packets': 7 } }] });
 });
 
+test('a table is looked at through the link, and a filter that the director refuses is a bad query', async () => {
+  await controller.call('PUT', '/config', sampleConfig());
+  const node = connect('ld1');
+  await node.next('image');
+  const query = { what: 'flows', filter: { client: '198.51.100.0/24' }, cursor: 0, limit: 10 } as const;
+  const asked = controller.call('POST', '/look', query);
+  const question = await node.next('look');
+  expect(question.query).toEqual(query);
+  const answer = { node: 'ld1', rows: [{ client: '198.51.100.1' }], next: 7 };
+  await node.say({ version: LINK_VERSION, type: 'looked', request: question.request, answer });
+  expect((await asked).body).toEqual(answer);
+  const again = controller.call('POST', '/look', { what: 'flows', filter: { client: 'x' } });
+  const { request: id } = await node.next('look', ({ query: { filter } }) => filter?.client === 'x');
+  const refusal = { node: 'ld1', rows: [], next: null, error: '"x" is not an IPv4 or IPv6 address' };
+  await node.say({ version: LINK_VERSION, type: 'looked', request: id, answer: refusal });
+  expect((await again).body).toMatchObject({ status: 400, detail: expect.stringContaining('"x" is not') });
+  expect((await controller.call('POST', '/look', { what: 'flows', node: 'px1' })).body).toMatchObject({ status: 400 });
+});
+
+test('a drain reaches its director and shows in the status, until a director without it comes', async () => {
+  await controller.call('PUT', '/config', sampleConfig());
+  const node = connect('ld1');
+  await node.next('image');
+  expect(await nodeStatus('ld1')).toMatchObject({ draining: false });
+  const asked = controller.call('PUT', '/nodes/ld1/drain', { draining: true });
+  const { request: id, draining } = await node.next('drain');
+  expect(draining).toBe(true);
+  const answer = { node: 'ld1', draining: true, flows: 3 };
+  await node.say({ version: LINK_VERSION, type: 'drained', request: id, answer });
+  expect((await asked).body).toEqual(answer);
+  expect(await nodeStatus('ld1')).toMatchObject({ draining: true });
+  await node.say({ version: LINK_VERSION, type: 'alive', draining: true, applied: null, hash: null });
+  expect(await nodeStatus('ld1')).toMatchObject({ draining: true });
+  await node.say({ version: LINK_VERSION, type: 'alive', applied: null, hash: null });
+  expect(await nodeStatus('ld1')).toMatchObject({ draining: false });
+});
+
 test('health is the majority view of live nodes, the worse one at a tie, and Unknown before any report', async () => {
   await controller.call('PUT', '/config', sampleConfig());
   const [one, two] = [connect('ld1'), connect('ld2')];

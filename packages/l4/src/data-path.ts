@@ -66,11 +66,16 @@ export function startDataPath(options: DataPathOptions): DataPath {
     log,
     deathsMax,
     onMessage: take,
-    onStart: () => ports.openAll(),
+    onStart: () => (ports.openAll(), remind()),
     onDeath: () => (clearWorker(plan, memory), options.onDeath?.()),
     onGiveUp: (error) => (ports.rejectAll(error), options.onGiveUp(error)),
   });
   const post = (message: ToWorker): void => supervisor.post(message);
+  let status: ToWorker | null = null;
+  /** A worker that was remade knows nothing of it. */
+  function remind(): void {
+    if (status !== null) post(status);
+  }
   const ports = createPortBook(post, (port) => options.onPort(port), log);
 
   function take(message: FromWorker): void {
@@ -92,7 +97,10 @@ export function startDataPath(options: DataPathOptions): DataPath {
     steer: ports.steer,
     probe: (probes) => post({ type: 'probe', probes }),
     deliver: (index, frames) => post({ type: 'frames', index, frames }),
-    setStatus: (status) => post({ type: 'status', status }),
+    setStatus(next) {
+      status = { type: 'status', status: next };
+      post(status);
+    },
     statistics: () => statistics,
     counters: () => counters,
     heartbeat: () => Atomics.load(pulse, 0),

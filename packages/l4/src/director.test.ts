@@ -174,6 +174,18 @@ test('the packet worker answers the heartbeat, first as serving and then as drai
   }
 });
 
+test('a drain is taken back by its undo, and a worker that is remade meanwhile still drains', async () => {
+  await start({ image: image(1) });
+  const status = async (): Promise<number> => (await forward(heartbeat(77)))[47]!;
+  await director!.drain();
+  expect([director!.isDraining, await status()]).toEqual([true, HeartbeatStatus.Draining]);
+  director!.trapWorker();
+  await vi.waitFor(() => expect(director!.counters()['worker.restarts']).toBe(1), { timeout: 5_000 });
+  await vi.waitFor(async () => expect(await status()).toBe(HeartbeatStatus.Draining), { timeout: 5_000 });
+  await director!.drain(false);
+  expect([director!.isDraining, await status()]).toEqual([false, HeartbeatStatus.Serving]);
+});
+
 test('a dead target is passed over and used again when it answers, by probes that travel the tunnel', async () => {
   const check = { type: 'tcp', intervalMs: 100, timeoutMs: 80, healthyThreshold: 1, unhealthyThreshold: 2 } as const;
   await start({ image: image(1, { groups: [{ ...image(1).groups[0]!, check }] }) });

@@ -4,7 +4,13 @@ import { channel } from 'node:diagnostics_channel';
 import { networkInterfaces } from 'node:os';
 import { type PlanOptions, SyncTable } from '@openclb/core-wasm';
 import { WorkerState } from '@openclb/core-wasm/layout';
-import { type DirectorImage, type ExplainAnswer, type ExplainQuery } from '@openclb/model';
+import {
+  type DirectorImage,
+  type ExplainAnswer,
+  type ExplainQuery,
+  type LookAnswer,
+  type LookQuery,
+} from '@openclb/model';
 import { pino } from 'pino';
 import { type Announcer } from './announcer.ts';
 import { startBirdAnnouncer } from './bird/announcer.ts';
@@ -12,6 +18,7 @@ import { type BirdOptions } from './bird/config.ts';
 import { readCounters } from './counters.ts';
 import { type DataPath, startDataPath } from './data-path.ts';
 import { type DirectorTables, createDirectorTables } from './director-tables.ts';
+import { type Looker, createLooker } from './look/look.ts';
 import { type Explainer, createExplainer } from './explain.ts';
 import { type Health, startHealth } from './health.ts';
 import { HeartbeatStatus } from './heartbeat.ts';
@@ -66,12 +73,15 @@ export interface Director {
   readonly isAlive: boolean;
   apply(image: DirectorImage): Promise<void>;
   explain(query: ExplainQuery): Promise<ExplainAnswer>;
+  /** A page of a live table: what `clb ld` shows. */
+  look(query: LookQuery): Promise<LookAnswer>;
   counters(): Record<string, number>;
   health(): ReturnType<Health['reports']>;
   /** Memory port: frames that arrive. */
   deliver(frames: readonly Uint8Array[]): void;
-  /** Takes no new flows from here on: VIPs are withdrawn, tunnel addresses stay (P2). */
-  drain(): Promise<void>;
+  /** Takes no new flows from here on: VIPs are withdrawn, tunnel addresses stay (P2). `false` takes it back; nothing of it is kept on disk. */
+  drain(isDraining?: boolean): Promise<void>;
+  readonly isDraining: boolean;
   /** Makes the packet worker die as a bug in it would: for drills. */
   trapWorker(): void;
   close(): Promise<void>;
@@ -96,6 +106,8 @@ interface Parts {
   readonly guard: KernelGuard | null;
   readonly sync: FlowSync;
   readonly announcer: Announcer | null;
+  /** Told to take no new flows. */
+  readonly mode: { isDraining: boolean };
 }
 
 export async function startDirector(options: DirectorOptions): Promise<Director> {
@@ -149,7 +161,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       onChange: () => onHealth(),
     });
     announcer = options.bird === undefined ? null : announceByBird(options, options.bird, tables, log);
-    const parts = { options, log, tables, path, health, nextHops, guard, sync, announcer };
+    const parts = { options, log, tables, path, health, nextHops, guard, sync, announcer, mode: { isDraining: false } };
     const { director, reportHealth } = await serve(parts, port);
     onHealth = reportHealth;
     reportHealth();
@@ -169,6 +181,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
 async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director; reportHealth: () => void }> {
   const { options, log, tables, path, health, nextHops, sync, announcer } = parts;
   const explainer = await createExplainer({ node: options.id, ...tables });
+  const looker = createLooker({ node: options.id, device: port.device, tables, counters: () => countersOf(parts) });
   const keeper = createImageKeeper({
     node: options.id,
     role: 'director',
@@ -179,7 +192,9 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
   await keeper.load();
   if (options.image !== undefined) await keeper.apply(options.image);
   const link =
-    options.controller === undefined ? null : await connect(parts, options.controller, keeper, explainer, port);
+    options.controller === undefined
+      ? null
+      : await connect(parts, options.controller, keeper, { explainer, looker }, port);
   const watchdog = watchPulse(path.heartbeat, (isAlive) => {
     log.error({ isAlive }, isAlive ? 'the data path is back' : 'the data path has stopped: withdrawing');
     void (isAlive ? announce(parts) : announcer?.withdraw());
@@ -203,12 +218,13 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
     },
     apply: (image) => keeper.apply(image),
     explain: async (query) => explainer.explain(query, keeper.applied?.generation),
+    look: looker.look,
     counters: () => countersOf(parts),
     health: health.reports,
     deliver: (frames) => path.deliver(UPLINK, frames),
-    async drain() {
-      path.setStatus(HeartbeatStatus.Draining);
-      await parts.announcer?.drain(true);
+    drain: (isDraining = true) => drain(parts, isDraining),
+    get isDraining() {
+      return parts.mode.isDraining;
     },
     trapWorker: () => path.trap(),
     async close() {
@@ -253,12 +269,19 @@ async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
 }
 
 /** Draining until the peers have sent what they have; the first image is not acknowledged before. */
-async function join({ path, sync, log }: Parts): Promise<void> {
+async function join({ path, sync, log, mode }: Parts): Promise<void> {
   path.setStatus(HeartbeatStatus.Draining);
   const begun = performance.now();
   await sync.joined();
   log.info({ ms: Math.round(performance.now() - begun), ...sync.counters() }, 'flows of the other directors are known');
-  path.setStatus(HeartbeatStatus.Serving);
+  path.setStatus(mode.isDraining ? HeartbeatStatus.Draining : HeartbeatStatus.Serving);
+}
+
+async function drain({ path, announcer, mode, log }: Parts, isDraining: boolean): Promise<void> {
+  mode.isDraining = isDraining;
+  path.setStatus(isDraining ? HeartbeatStatus.Draining : HeartbeatStatus.Serving);
+  await announcer?.drain(isDraining);
+  log.info({ isDraining }, isDraining ? 'draining: no new flows, the old ones run on' : 'serving again');
 }
 
 /** Without the zone that a link-local address is shown with. */
@@ -297,17 +320,22 @@ function connect(
   parts: Parts,
   controller: { readonly url: string; readonly token: string },
   keeper: ImageKeeper,
-  explainer: Explainer,
+  { explainer, looker }: { readonly explainer: Explainer; readonly looker: Looker },
   port: PortInfo,
 ): Promise<Link> {
-  const { options, log } = parts;
+  const { options, log, mode } = parts;
   return connectLink({
     ...controller,
     node: options.id,
     role: 'director',
     log,
     keeper,
-    describe: () => ({ port: port.detail }),
+    describe: () => ({ port: port.detail, ...(mode.isDraining ? { draining: true } : {}) }),
+    onLook: (query) => looker.look(query),
+    async onDrain(draining) {
+      await drain(parts, draining);
+      return { node: options.id, draining, flows: countersOf(parts)['core.flowsActive'] ?? 0 };
+    },
     onExplain: (query) => explainer.explain(query, keeper.applied?.generation),
     onCounters: () => countersOf(parts),
   });

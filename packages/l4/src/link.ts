@@ -1,6 +1,7 @@
 // The node's end of the link to the controller (walk 3): one stream of messages in, POSTs of one message out, for ever.
 // The controller may come, go and restart at any time: a node never stops serving because of it. Everything that arrives is checked here.
 import {
+  type DrainAnswer,
   type ExplainAnswer,
   type ExplainQuery,
   type FromNode,
@@ -8,6 +9,8 @@ import {
   type Image,
   type LogPage,
   type LogQuery,
+  type LookAnswer,
+  type LookQuery,
   type RequestQuery,
   type ShadowCounts,
   LINK_VERSION,
@@ -44,9 +47,11 @@ export interface LinkOptions {
   onExplainRequest?(query: RequestQuery): ExplainAnswer | Promise<ExplainAnswer>;
   onShadow?(action: 'start' | 'stop' | 'report', image: Image | null): Promise<ShadowCounts | null>;
   onLogs?(query: LogQuery): Promise<LogPage>;
+  onLook?(query: LookQuery): Promise<LookAnswer>;
+  onDrain?(draining: boolean): Promise<DrainAnswer>;
   onCounters?(): Record<string, number> | Promise<Record<string, number>>;
   /** What the alive message adds: which port carries the packets. */
-  describe?(): { port?: string };
+  describe?(): { port?: string; draining?: boolean };
 }
 
 export interface Link {
@@ -72,9 +77,9 @@ export async function connectLink(options: LinkOptions): Promise<Link> {
   if (options.keeper === undefined) await keeper.load();
 
   function alive(): FromNode {
-    const port = options.describe?.().port;
+    const told = options.describe?.() ?? {};
     const state = { applied: keeper.applied?.generation ?? null, hash: keeper.applied?.hash ?? null };
-    return { version: LINK_VERSION, type: 'alive', ...(port === undefined ? {} : { port }), ...state };
+    return { version: LINK_VERSION, type: 'alive', ...told, ...state };
   }
 
   function take(line: string): void {
@@ -255,6 +260,10 @@ async function answer(
       send({ version: LINK_VERSION, type: 'shadowed', request: id, ...told });
     } else if (message.type === 'logs' && options.onLogs !== undefined) {
       send({ version: LINK_VERSION, type: 'logged', request: id, page: await options.onLogs(message.query) });
+    } else if (message.type === 'look' && options.onLook !== undefined) {
+      send({ version: LINK_VERSION, type: 'looked', request: id, answer: await options.onLook(message.query) });
+    } else if (message.type === 'drain' && options.onDrain !== undefined) {
+      send({ version: LINK_VERSION, type: 'drained', request: id, answer: await options.onDrain(message.draining) });
     }
   } catch (error) {
     log.error({ type: message.type, reason: messageOf(error) }, 'could not answer the controller');

@@ -17,6 +17,7 @@ export * from './limits.ts';
 export * from './link.ts';
 export * from './listener.ts';
 export * from './log.ts';
+export * from './look.ts';
 export * from './log-query.ts';
 export * from './tls-policy.ts';
 export * from './load-balancer.ts';

@@ -4,6 +4,7 @@
 import { type Static, Type } from 'typebox';
 import { CheckSpec, Generation, Image } from './image.ts';
 import { LogPage, LogQuery } from './log.ts';
+import { DrainAnswer, LookAnswer, LookQuery } from './look.ts';
 import { ShadowCounts } from './shadow.ts';
 
 /** Raised with every change that an older node could misread. */
@@ -105,6 +106,19 @@ export const ToNode = Type.Union([
     },
     closed,
   ),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('look'), request: Type.String(), query: LookQuery },
+    closed,
+  ),
+  Type.Object(
+    {
+      version: Type.Literal(LINK_VERSION),
+      type: Type.Literal('drain'),
+      request: Type.String(),
+      draining: Type.Boolean(),
+    },
+    closed,
+  ),
 ]);
 export type ToNode = Static<typeof ToNode>;
 
@@ -123,6 +137,8 @@ export const FromNode = Type.Union([
       version: Type.Literal(LINK_VERSION),
       type: Type.Literal('alive'),
       port: Type.Optional(Type.String()),
+      /** Told to take no new flows (`clb ld drain`). */
+      draining: Type.Optional(Type.Boolean()),
       applied: Type.Union([Generation, Type.Null()]),
       hash: Type.Union([Type.String(), Type.Null()]),
     },
@@ -176,6 +192,14 @@ export const FromNode = Type.Union([
   ),
   Type.Object(
     { version: Type.Literal(LINK_VERSION), type: Type.Literal('logged'), request: Type.String(), page: LogPage },
+    closed,
+  ),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('looked'), request: Type.String(), answer: LookAnswer },
+    closed,
+  ),
+  Type.Object(
+    { version: Type.Literal(LINK_VERSION), type: Type.Literal('drained'), request: Type.String(), answer: DrainAnswer },
     closed,
   ),
 ]);

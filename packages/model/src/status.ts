@@ -14,6 +14,7 @@ export const NodeStatus = Type.Object(
     port: Type.Union([Type.String(), Type.Null()], { description: 'What carries its packets, as it says itself' }),
     applied: Type.Union([Generation, Type.Null()]),
     wanted: Generation,
+    draining: Type.Boolean({ description: 'Told to take no new flows; forgotten when the node restarts' }),
     refused: Type.Union([Type.Object({ generation: Generation, reason: Type.String() }, closed), Type.Null()]),
     alarms: Type.Array(Type.String()),
   },

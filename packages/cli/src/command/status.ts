@@ -40,7 +40,7 @@ export function renderStatus(one: Status): string {
     const rows = one.nodes.map((node) => [
       node.id,
       node.role,
-      node.live ? 'live' : 'dead',
+      node.live ? (node.draining ? 'draining' : 'live') : 'dead',
       node.port,
       node.applied === null ? '-' : `${node.applied.revision}.${node.applied.compiler}`,
     ]);

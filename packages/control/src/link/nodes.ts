@@ -7,6 +7,7 @@ export interface NodeState {
   goneAtMs: number | undefined;
   connected: boolean;
   port: string | null;
+  draining: boolean;
   applied: Generation | null;
   hash: string | null;
   refused: { generation: Generation; reason: string } | null;
@@ -37,6 +38,7 @@ export function nodeTable(nowMs: () => number, leaseMs: number): NodeTable {
       goneAtMs: undefined,
       connected: false,
       port: null,
+      draining: false,
       applied: null,
       hash: null,
       refused: null,
@@ -51,6 +53,7 @@ export function nodeTable(nowMs: () => number, leaseMs: number): NodeTable {
       state.heardAtMs = nowMs();
       if (message.type === 'alive') {
         state.port = message.port ?? state.port;
+        state.draining = message.draining ?? false;
         state.applied = message.applied;
         state.hash = message.hash;
       } else if (message.type === 'applied') {
@@ -59,6 +62,8 @@ export function nodeTable(nowMs: () => number, leaseMs: number): NodeTable {
         state.hash = message.hash;
         if (state.refused && compareGenerations(state.refused.generation, message.generation) <= 0)
           state.refused = null;
+      } else if (message.type === 'drained') {
+        state.draining = message.answer.draining;
       } else if (message.type === 'refused') {
         state.refused = { generation: message.generation, reason: message.reason.slice(0, 1000) };
       }

@@ -1,12 +1,12 @@
-// Questions to a node with an answer that comes back by its own POST: explain, counters and logs. Each waits a bounded time.
+// Questions to a node with an answer that comes back by its own POST: explain, counters, logs, a look at tables, drain. Each waits a bounded time.
 import { randomUUID } from 'node:crypto';
 import { ClbError, type FromNode } from '@openclb/model';
 
-export type Answer = Extract<FromNode, { type: 'explained' | 'counted' | 'logged' | 'shadowed' }>;
+export type Answer = Extract<FromNode, { type: 'explained' | 'counted' | 'logged' | 'shadowed' | 'looked' | 'drained' }>;
 
 /** Whether somebody may wait for it. */
 export function isAnswer(message: FromNode): message is Answer {
-  return ['explained', 'counted', 'logged', 'shadowed'].includes(message.type);
+  return 'request' in message;
 }
 
 export interface Questions {

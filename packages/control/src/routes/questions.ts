@@ -1,9 +1,17 @@
-// Questions that a node answers: explain a packet, count. The relay is link/questions.ts.
-import { ClbError, type ExplainHttpRequest, type ExplainRequest, LINK_VERSION, type NodeRole } from '@openclb/model';
+// Questions that a node answers: explain a packet, count, show a table, drain. The relay is link/questions.ts.
+import {
+  ClbError,
+  type DrainRequest,
+  type ExplainHttpRequest,
+  type ExplainRequest,
+  LINK_VERSION,
+  type LookRequest,
+  type NodeRole,
+} from '@openclb/model';
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { PREFIX } from '../desired/keys.ts';
-import { docs } from './resource.ts';
+import { docs, IdParams, type IdRoute } from './resource.ts';
 
 const { call } = docs('status');
 
@@ -43,6 +51,7 @@ export async function questionRoutes(app: FastifyInstance): Promise<void> {
       return answer;
     },
   );
+  await app.register(directorRoutes);
   const CountersQuery = Type.Object(
     { node: Type.Optional(Type.String({ maxLength: 64 })) },
     { additionalProperties: false },
@@ -73,6 +82,53 @@ export async function questionRoutes(app: FastifyInstance): Promise<void> {
       return { items: await Promise.all(nodes.map((node) => countersOf(app, node, query.node !== undefined))) };
     },
   );
+}
+
+/** What only directors answer. */
+async function directorRoutes(app: FastifyInstance): Promise<void> {
+  const { publisher } = app;
+  app.post<{ Body: LookRequest }>(
+    '/look',
+    {
+      schema: call('look', 'A page of a table of a director: flows, listeners, targets, tunnels, routes, neighbours', {
+        body: 'LookRequest',
+        answer: 'LookAnswer',
+      }),
+    },
+    async ({ body }) => {
+      const { node, ...query } = body;
+      const chosen = chooseNode(app, 'director', node);
+      requireDirector(app, chosen);
+      const { answer } = await publisher.questions.ask(chosen, 'looked', (request) =>
+        publisher.send(chosen, { version: LINK_VERSION, type: 'look', request, query }),
+      );
+      if (answer.error !== undefined) throw new ClbError('BadQuery', { field: 'filter', rule: answer.error });
+      return answer;
+    },
+  );
+  app.put<IdRoute & { Body: DrainRequest }>(
+    '/nodes/:id/drain',
+    {
+      schema: {
+        ...call('drainNode', 'Whether a director takes new flows', { body: 'DrainRequest', answer: 'DrainAnswer' }),
+        params: IdParams,
+      },
+    },
+    async ({ params, body }) => {
+      requireDirector(app, params.id);
+      const { answer } = await publisher.questions.ask(params.id, 'drained', (request) =>
+        publisher.send(params.id, { version: LINK_VERSION, type: 'drain', request, draining: body.draining }),
+      );
+      return answer;
+    },
+  );
+}
+
+function requireDirector({ controller }: FastifyInstance, id: string): void {
+  const found = [...controller.mirror.state.node.values()].find((node) => node.id === id);
+  if (found === undefined) throw new ClbError('NodeUnknown', { id });
+  if (found.role !== 'director')
+    throw new ClbError('BadQuery', { field: 'node', rule: `must be a director: ${id} is a ${found.role}` });
 }
 
 function connectedNodes({ controller, publisher }: FastifyInstance): string[] {
