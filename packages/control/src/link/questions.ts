@@ -2,7 +2,10 @@
 import { randomUUID } from 'node:crypto';
 import { ClbError, type FromNode } from '@openclb/model';
 
-export type Answer = Extract<FromNode, { type: 'explained' | 'counted' | 'logged' | 'shadowed' | 'looked' | 'drained' }>;
+export type Answer = Extract<
+  FromNode,
+  { type: 'explained' | 'counted' | 'logged' | 'shadowed' | 'looked' | 'drained' }
+>;
 
 /** Whether somebody may wait for it. */
 export function isAnswer(message: FromNode): message is Answer {
