@@ -161,7 +161,7 @@ export const SYNC_AFTER_MS: u32 = 5000;
 export const SYNC_REFRESH_MS: u32 = 60000;
 export const SYNC_CLAIM_MS: u32 = 5000;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 983271457;
+export const LAYOUT_HASH: u32 = 1053423078;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -305,6 +305,14 @@ export const enum Reason {
   DoubleTag = 70,
   /** UDP-Lite (RFC 3828) to a VIP: no listener takes it. To and from EIPs it is forwarded. */
   UdpLite = 71,
+  /** Over the packet rate of its service (P33). */
+  LimitPackets = 72,
+  /** Over the bit rate of its service (P33). */
+  LimitBits = 73,
+  /** A new flow over the connection rate of its service (P33). */
+  LimitConnections = 74,
+  /** A new flow that the access list of the load balancer does not let in. */
+  AccessDenied = 75,
   /** A VM sent from an address, link or IP, that is not its own (P38). */
   SpoofedSource = 80,
   /** No rule of the endpoint names a way out for this packet of a VM (P7). */
@@ -523,6 +531,10 @@ export const enum RowFlag {
   Tombstone = 2,
   /** Listener: replies do not come back through the director. */
   DirectReturn = 4,
+  /** Listener: its packets take tokens of the meter of its service (P33). Changes while the bank is in use. */
+  Limited = 8,
+  /** Listener: new flows are looked up in its access list. */
+  Guarded = 16,
 }
 
 /** Live verdict on a target, written by the health checker between images. */
@@ -565,6 +577,8 @@ export const enum Step {
   Eip = 12,
   /** End of the walk. a = Verdict, b = Reason. */
   Verdict = 13,
+  /** Access list asked. a = 1 when it lets the flow in. */
+  Guard = 14,
 }
 
 /** What a port row says about the link. */
@@ -1009,10 +1023,11 @@ export class BankHeader {
   peerKey1: u64;
   /** Other directors, PEERS_MAX at most. */
   peers: u32;
-  private padding0: u32;
+  /** Another number when access lists or what they guard have changed: then flows are looked at again. */
+  accessEpoch: u32;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
-  private padding3: u64;
   @inline static at(address: usize): BankHeader { return changetype<BankHeader>(address); }
 }
 export const BANK_HEADER_BYTES: u32 = 192;
@@ -1037,6 +1052,7 @@ if (offsetof<BankHeader>('poolPorts') != 140) ERROR('BankHeader.poolPorts has mo
 if (offsetof<BankHeader>('peerKey0') != 144) ERROR('BankHeader.peerKey0 has moved');
 if (offsetof<BankHeader>('peerKey1') != 152) ERROR('BankHeader.peerKey1 has moved');
 if (offsetof<BankHeader>('peers') != 160) ERROR('BankHeader.peers has moved');
+if (offsetof<BankHeader>('accessEpoch') != 164) ERROR('BankHeader.accessEpoch has moved');
 if (offsetof<BankHeader>() != 192) ERROR('BankHeader has another size');
 
 /** Words between main thread and workers; one cache line. */
@@ -1311,12 +1327,15 @@ export class ListenerRow {
   newFlowsPerSecond: u32;
   /** Age from which a flow is told to the peers (P9). */
   syncAfterMs: u32;
+  /** Meter of the service: rows of one listener under several VIPs share one. */
+  meter: u32;
+  /** First node of the access list in the family of the VIP. */
+  access: u32;
   /** How long a client keeps its target for new flows (P34); 0: not at all. */
   stickySeconds: u16;
   /** OnUnknown. */
   onUnknown: u8;
   private padding0: u8;
-  private padding1: u64;
   @inline static at(address: usize): ListenerRow { return changetype<ListenerRow>(address); }
 }
 export const LISTENER_ROW_BYTES: u32 = 64;
@@ -1334,8 +1353,10 @@ if (offsetof<ListenerRow>('onRemove') != 42) ERROR('ListenerRow.onRemove has mov
 if (offsetof<ListenerRow>('family') != 43) ERROR('ListenerRow.family has moved');
 if (offsetof<ListenerRow>('newFlowsPerSecond') != 44) ERROR('ListenerRow.newFlowsPerSecond has moved');
 if (offsetof<ListenerRow>('syncAfterMs') != 48) ERROR('ListenerRow.syncAfterMs has moved');
-if (offsetof<ListenerRow>('stickySeconds') != 52) ERROR('ListenerRow.stickySeconds has moved');
-if (offsetof<ListenerRow>('onUnknown') != 54) ERROR('ListenerRow.onUnknown has moved');
+if (offsetof<ListenerRow>('meter') != 52) ERROR('ListenerRow.meter has moved');
+if (offsetof<ListenerRow>('access') != 56) ERROR('ListenerRow.access has moved');
+if (offsetof<ListenerRow>('stickySeconds') != 60) ERROR('ListenerRow.stickySeconds has moved');
+if (offsetof<ListenerRow>('onUnknown') != 62) ERROR('ListenerRow.onUnknown has moved');
 if (offsetof<ListenerRow>() != 64) ERROR('ListenerRow has another size');
 
 /** A target in a group, sorted by stable id. */
@@ -1427,7 +1448,13 @@ export class MemoryMap {
   standby: u32;
   /** Offset of the peer rows in a bank. */
   bankPeers: u32;
-  private padding0: u64;
+  /** Offset of the AccessNodes in a bank. */
+  bankAccessNodes: u32;
+  /** Offset of the AccessRules in a bank. */
+  bankAccessRules: u32;
+  /** Rules of all access lists together; nodes are twice as many. */
+  accessMax: u32;
+  private padding0: u32;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
@@ -1440,7 +1467,6 @@ export class MemoryMap {
   private padding10: u64;
   private padding11: u64;
   private padding12: u64;
-  private padding13: u64;
   @inline static at(address: usize): MemoryMap { return changetype<MemoryMap>(address); }
 }
 export const MEMORY_MAP_BYTES: u32 = 256;
@@ -1480,6 +1506,9 @@ if (offsetof<MemoryMap>('endpointShared') != 128) ERROR('MemoryMap.endpointShare
 if (offsetof<MemoryMap>('endpointSharedBytes') != 132) ERROR('MemoryMap.endpointSharedBytes has moved');
 if (offsetof<MemoryMap>('standby') != 136) ERROR('MemoryMap.standby has moved');
 if (offsetof<MemoryMap>('bankPeers') != 140) ERROR('MemoryMap.bankPeers has moved');
+if (offsetof<MemoryMap>('bankAccessNodes') != 144) ERROR('MemoryMap.bankAccessNodes has moved');
+if (offsetof<MemoryMap>('bankAccessRules') != 148) ERROR('MemoryMap.bankAccessRules has moved');
+if (offsetof<MemoryMap>('accessMax') != 152) ERROR('MemoryMap.accessMax has moved');
 if (offsetof<MemoryMap>() != 256) ERROR('MemoryMap has another size');
 
 /** A resolved neighbour: open addressing by address, linear probing. */
@@ -1919,7 +1948,9 @@ export class WorkerMap {
   asks: u32;
   /** Address of the StickyEntries, STICKY_ROWS of them. */
   sticky: u32;
-  private padding0: u32;
+  /** Meters, METER_ROW_BYTES each, one a listener slot. */
+  meters: u32;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
@@ -1927,7 +1958,6 @@ export class WorkerMap {
   private padding5: u64;
   private padding6: u64;
   private padding7: u64;
-  private padding8: u64;
   @inline static at(address: usize): WorkerMap { return changetype<WorkerMap>(address); }
 }
 export const WORKER_MAP_BYTES: u32 = 192;
@@ -1962,6 +1992,7 @@ if (offsetof<WorkerMap>('extraChunk') != 108) ERROR('WorkerMap.extraChunk has mo
 if (offsetof<WorkerMap>('fragments') != 112) ERROR('WorkerMap.fragments has moved');
 if (offsetof<WorkerMap>('asks') != 116) ERROR('WorkerMap.asks has moved');
 if (offsetof<WorkerMap>('sticky') != 120) ERROR('WorkerMap.sticky has moved');
+if (offsetof<WorkerMap>('meters') != 124) ERROR('WorkerMap.meters has moved');
 if (offsetof<WorkerMap>() != 192) ERROR('WorkerMap has another size');
 
 /** What one worker keeps between bursts. */
@@ -2047,6 +2078,10 @@ export class WorkerState {
   asksAnswered: u64;
   /** Clients told by RST that nobody has their connection. */
   midFlowResets: u64;
+  /** BankHeader.accessEpoch that flows were looked at under. */
+  accessEpoch: u32;
+  /** Flow entries still to be looked at. */
+  accessLeft: u32;
   private padding0: u64;
   private padding1: u64;
   private padding2: u64;
@@ -2062,7 +2097,6 @@ export class WorkerState {
   private padding12: u64;
   private padding13: u64;
   private padding14: u64;
-  private padding15: u64;
   @inline static at(address: usize): WorkerState { return changetype<WorkerState>(address); }
 }
 export const WORKER_STATE_BYTES: u32 = 384;
@@ -2106,6 +2140,8 @@ if (offsetof<WorkerState>('asks') != 224) ERROR('WorkerState.asks has moved');
 if (offsetof<WorkerState>('asksLimited') != 232) ERROR('WorkerState.asksLimited has moved');
 if (offsetof<WorkerState>('asksAnswered') != 240) ERROR('WorkerState.asksAnswered has moved');
 if (offsetof<WorkerState>('midFlowResets') != 248) ERROR('WorkerState.midFlowResets has moved');
+if (offsetof<WorkerState>('accessEpoch') != 256) ERROR('WorkerState.accessEpoch has moved');
+if (offsetof<WorkerState>('accessLeft') != 260) ERROR('WorkerState.accessLeft has moved');
 if (offsetof<WorkerState>() != 384) ERROR('WorkerState has another size');
 
 /** One port of a core instance: kind, rings, arena, counters. */
@@ -3376,7 +3412,8 @@ export class Meter {
   refusedBits: u64;
   /** Connections refused. */
   refusedConnections: u64;
-  private padding0: u64;
+  /** New flows that the access list has kept out. */
+  denied: u64;
   @inline static at(address: usize): Meter { return changetype<Meter>(address); }
 }
 export const METER_BYTES: u32 = 64;
@@ -3388,6 +3425,7 @@ if (offsetof<Meter>('offeredConnections') != 24) ERROR('Meter.offeredConnections
 if (offsetof<Meter>('refusedPackets') != 32) ERROR('Meter.refusedPackets has moved');
 if (offsetof<Meter>('refusedBits') != 40) ERROR('Meter.refusedBits has moved');
 if (offsetof<Meter>('refusedConnections') != 48) ERROR('Meter.refusedConnections has moved');
+if (offsetof<Meter>('denied') != 56) ERROR('Meter.denied has moved');
 if (offsetof<Meter>() != 64) ERROR('Meter has another size');
 
 /** A token bucket, in thousandths of a token. */
@@ -3774,3 +3812,53 @@ export const ASK_ROW_BYTES: u32 = 8;
 if (offsetof<AskRow>('hash') != 0) ERROR('AskRow.hash has moved');
 if (offsetof<AskRow>('atMs') != 4) ERROR('AskRow.atMs has moved');
 if (offsetof<AskRow>() != 8) ERROR('AskRow has another size');
+
+/** A prefix of the access lists, path-compressed: longer prefixes hang below. Node 0 ends a path. */
+@unmanaged
+export class AccessNode {
+  /** Prefix, first half, host order; bits behind the length are 0. */
+  high: u64;
+  /** Second half. */
+  low: u64;
+  /** Node below whose next bit is 0. */
+  left: u32;
+  /** Node below whose next bit is 1. */
+  right: u32;
+  /** First AccessRule of this very prefix. */
+  rules: u32;
+  /** Bits of the prefix, 0 to 128. */
+  length: u16;
+  /** Rules of it; 0 where two paths only part. */
+  count: u16;
+  @inline static at(address: usize): AccessNode { return changetype<AccessNode>(address); }
+}
+export const ACCESS_NODE_BYTES: u32 = 32;
+if (offsetof<AccessNode>('high') != 0) ERROR('AccessNode.high has moved');
+if (offsetof<AccessNode>('low') != 8) ERROR('AccessNode.low has moved');
+if (offsetof<AccessNode>('left') != 16) ERROR('AccessNode.left has moved');
+if (offsetof<AccessNode>('right') != 20) ERROR('AccessNode.right has moved');
+if (offsetof<AccessNode>('rules') != 24) ERROR('AccessNode.rules has moved');
+if (offsetof<AccessNode>('length') != 28) ERROR('AccessNode.length has moved');
+if (offsetof<AccessNode>('count') != 30) ERROR('AccessNode.count has moved');
+if (offsetof<AccessNode>() != 32) ERROR('AccessNode has another size');
+
+/** What is let in or kept out under a prefix; the first that fits counts. */
+@unmanaged
+export class AccessRule {
+  /** IP protocol, 0: any. */
+  protocol: u8;
+  /** 1: let in. 0: keep out. */
+  action: u8;
+  /** First port of the VIP. */
+  firstPort: u16;
+  /** Last one. */
+  lastPort: u16;
+  private padding0: u16;
+  @inline static at(address: usize): AccessRule { return changetype<AccessRule>(address); }
+}
+export const ACCESS_RULE_BYTES: u32 = 8;
+if (offsetof<AccessRule>('protocol') != 0) ERROR('AccessRule.protocol has moved');
+if (offsetof<AccessRule>('action') != 1) ERROR('AccessRule.action has moved');
+if (offsetof<AccessRule>('firstPort') != 2) ERROR('AccessRule.firstPort has moved');
+if (offsetof<AccessRule>('lastPort') != 4) ERROR('AccessRule.lastPort has moved');
+if (offsetof<AccessRule>() != 8) ERROR('AccessRule has another size');

@@ -43,6 +43,7 @@ export let portStates: usize = 0;
 export let endpoint: usize = 0;
 export let ways: usize = 0;
 export let asks: usize = 0;
+export let meters: usize = 0;
 export let endpointShared: usize = 0;
 export let standby: StandbyState = changetype<StandbyState>(0);
 
@@ -65,6 +66,8 @@ export let tunnels: usize = 0;
 export let addresses: usize = 0;
 export let maglev: usize = 0;
 export let peers: usize = 0;
+export let accessNodes: usize = 0;
+export let accessRules: usize = 0;
 
 /** Time of the burst in hand, in milliseconds; wraps, so only differences mean something. */
 export let nowMs: u32 = 0;
@@ -116,6 +119,7 @@ function initWorker(): void {
   endpoint = workerMap.endpoint;
   ways = workerMap.ways;
   asks = workerMap.asks;
+  meters = workerMap.meters;
 }
 
 /** Points the tables at the bank of a generation; 0 means none. */
@@ -133,4 +137,6 @@ export function setBank(generation: u32): void {
   addresses = base + map.bankAddresses;
   maglev = base + map.bankMaglev;
   peers = base + map.bankPeers;
+  accessNodes = base + map.bankAccessNodes;
+  accessRules = base + map.bankAccessRules;
 }

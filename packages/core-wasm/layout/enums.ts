@@ -93,6 +93,10 @@ export const reasonEnum = enumeration(
     PeerTag: [59, 'A packet with the key of peers whose tag is wrong or missing.'],
     DoubleTag: [70, 'Two VLAN tags, or an 802.1ad one: a frame may carry one 802.1Q tag.'],
     UdpLite: [71, 'UDP-Lite (RFC 3828) to a VIP: no listener takes it. To and from EIPs it is forwarded.'],
+    LimitPackets: [72, 'Over the packet rate of its service (P33).'],
+    LimitBits: [73, 'Over the bit rate of its service (P33).'],
+    LimitConnections: [74, 'A new flow over the connection rate of its service (P33).'],
+    AccessDenied: [75, 'A new flow that the access list of the load balancer does not let in.'],
     SpoofedSource: [80, 'A VM sent from an address, link or IP, that is not its own (P38).'],
     NoWayOut: [81, 'No rule of the endpoint names a way out for this packet of a VM (P7).'],
     UnknownVm: [82, 'A tunnelled packet for an address that is not here.'],
@@ -229,6 +233,11 @@ export const rowFlagEnum = enumeration('RowFlag', 'Bits of the flags of listener
   Present: [1, 'The row belongs to the image.'],
   Tombstone: [2, 'Removed from the image, kept for the flows that refer to it (P5).'],
   DirectReturn: [4, 'Listener: replies do not come back through the director.'],
+  Limited: [
+    8,
+    'Listener: its packets take tokens of the meter of its service (P33). Changes while the bank is in use.',
+  ],
+  Guarded: [16, 'Listener: new flows are looked up in its access list.'],
 });
 export const RowFlag = valuesOf(rowFlagEnum);
 
@@ -258,6 +267,7 @@ export const stepEnum = enumeration('Step', 'Steps of the walks, as trace record
   Icmp: [11, 'ICMP handled. a = type, b = code.'],
   Eip: [12, 'EIP translated. a = row, b = net.'],
   Verdict: [13, 'End of the walk. a = Verdict, b = Reason.'],
+  Guard: [14, 'Access list asked. a = 1 when it lets the flow in.'],
 });
 export const Step = valuesOf(stepEnum);
 

@@ -1,4 +1,5 @@
 // The layout of the shared memory: records, enumerations, limits. Add a record to RECORDS and it is generated, checked and documented.
+import { AccessNode, AccessRule } from './access.ts';
 import {
   EndpointBank,
   EndpointPort,
@@ -32,6 +33,7 @@ import { AskRow, PeerRow, StandbyRow, StandbyState, syncLimits } from './sync.ts
 import * as records from './records.ts';
 import type { Field, Layout } from './record.ts';
 
+export * from './access.ts';
 export * from './endpoint.ts';
 export * from './enumeration.ts';
 export * from './enums.ts';
@@ -82,6 +84,8 @@ export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   StandbyRow,
   PeerRow,
   AskRow,
+  AccessNode,
+  AccessRule,
 ];
 
 /** Named constants beside the limits that AssemblyScript gets as well. */

@@ -72,6 +72,7 @@ export const Meter = record('Meter', 64, 'Head of a meter; its buckets and their
   refusedPackets: ['u64', 'Packets refused by the packet rate.'],
   refusedBits: ['u64', 'Packets refused by the bit rate.'],
   refusedConnections: ['u64', 'Connections refused.'],
+  denied: ['u64', 'New flows that the access list has kept out.'],
 });
 
 export const Bucket = record('Bucket', 32, 'A token bucket, in thousandths of a token.', {

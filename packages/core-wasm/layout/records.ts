@@ -42,6 +42,9 @@ export const MemoryMap = record(
     endpointSharedBytes: ['u32', 'Bytes of it.'],
     standby: ['u32', 'Address of the StandbyState.'],
     bankPeers: ['u32', 'Offset of the peer rows in a bank.'],
+    bankAccessNodes: ['u32', 'Offset of the AccessNodes in a bank.'],
+    bankAccessRules: ['u32', 'Offset of the AccessRules in a bank.'],
+    accessMax: ['u32', 'Rules of all access lists together; nodes are twice as many.'],
   },
 );
 
@@ -80,6 +83,7 @@ export const WorkerMap = record('WorkerMap', 192, 'Regions of one worker.', {
   fragments: ['u32', 'Address of the FragmentState, or 0.'],
   asks: ['u32', 'Address of the AskRows, ASK_ROWS of them.'],
   sticky: ['u32', 'Address of the StickyEntries, STICKY_ROWS of them.'],
+  meters: ['u32', 'Meters, METER_ROW_BYTES each, one a listener slot.'],
 });
 
 export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
@@ -139,6 +143,8 @@ export const WorkerState = record('WorkerState', 384, 'What one worker keeps bet
   asksLimited: ['u64', 'Packets without a flow that were above the rate of questions.'],
   asksAnswered: ['u64', 'Packets of peers that belonged to a flow of ours and went on.'],
   midFlowResets: ['u64', 'Clients told by RST that nobody has their connection.'],
+  accessEpoch: ['u32', 'BankHeader.accessEpoch that flows were looked at under.'],
+  accessLeft: ['u32', 'Flow entries still to be looked at.'],
 });
 
 export const BankHeader = record('BankHeader', 192, 'First bytes of an image bank.', {
@@ -163,6 +169,10 @@ export const BankHeader = record('BankHeader', 192, 'First bytes of an image ban
   peerKey0: ['u64', 'Key of the tag on peer packets, first half; 0 and 0: no cluster.'],
   peerKey1: ['u64', 'Second half.'],
   peers: ['u32', 'Other directors, PEERS_MAX at most.'],
+  accessEpoch: [
+    'u32',
+    'Another number when access lists or what they guard have changed: then flows are looked at again.',
+  ],
 });
 
 export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
@@ -180,6 +190,8 @@ export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
   family: ['u8', '4 or 6.'],
   newFlowsPerSecond: ['u32', 'New flows a second that a worker lets in, as many at once; 0: no limit.'],
   syncAfterMs: ['u32', 'Age from which a flow is told to the peers (P9).'],
+  meter: ['u32', 'Meter of the service: rows of one listener under several VIPs share one.'],
+  access: ['u32', 'First node of the access list in the family of the VIP.'],
   stickySeconds: ['u16', 'How long a client keeps its target for new flows (P34); 0: not at all.'],
   onUnknown: ['u8', 'OnUnknown.'],
 });

@@ -209,6 +209,10 @@ const TELLERS: Readonly<Record<number, Teller>> = {
     text: `${named('EIP', seen.a, names.eip?.(seen.a))}, VPC ${seen.b}, ${seen.c === 0 ? 'towards its instance' : 'from its instance'}`,
     data: { row: seen.a, net: seen.b },
   }),
+  [Step.Guard]: (seen) => ({
+    text: seen.a === 1 ? 'let in by the access list' : 'kept out by the access list',
+    data: { isLetIn: seen.a === 1 },
+  }),
   [Step.Verdict]: (seen) => ({
     text: `${nameOf(verdictEnum, seen.a)}${seen.b === 0 ? '' : `, ${nameOf(reasonEnum, seen.b)}: ${meaningOf(seen.b)}`}`,
     data: { verdict: nameOf(verdictEnum, seen.a), reason: nameOf(reasonEnum, seen.b) },

@@ -5,28 +5,27 @@ import {
   BankHeader,
   ControlBlock,
   EipRow,
-  Encapsulation,
   GroupRow,
   Health,
   HostRow,
   ListenerRow,
   MemberRow,
-  OnRemove,
-  OnUnknown,
   PeerRow,
   RowFlag,
-  Scheduler,
   TargetRow,
-  Translation,
   TunnelRow,
   WorkerState,
   limits,
   syncLimits,
 } from '../layout/index.ts';
+import { type AccessListInput, type BuiltAccess } from './access-lists.ts';
+import { AccessWriter, rootOf } from './access-writer.ts';
+import { ENCAPSULATION, ON_REMOVE, ON_UNKNOWN, SCHEDULER, TRANSLATION } from './image-words.ts';
 import { AddressTable } from './address-table.ts';
 import { isMapped, parseAddress } from './address.ts';
 import { maglev, sortedById } from './hash.ts';
 import type { LinearMemory, MemoryPlan } from './plan.ts';
+import { ServiceMeters } from './service-meters.ts';
 import type { Slots } from './slots.ts';
 
 interface AddressPair {
@@ -55,6 +54,10 @@ export interface ListenerInput {
   readonly syncAfterSeconds?: number | undefined;
   /** What a client gets whose connection no director knows; a reset by default. */
   readonly onUnknown?: 'reset' | 'drop' | undefined;
+  /** Rows of one name are one service, with one meter; the id when absent. */
+  readonly name?: string | undefined;
+  /** Id of the access list that new flows must pass. */
+  readonly access?: string | undefined;
 }
 
 /** A target as an image names it: where it lives, and the tunnel that leads there. */
@@ -94,6 +97,8 @@ export interface DirectorTables {
     readonly host: string;
   }[];
   readonly trusted: readonly string[];
+  /** Lists that `access` of a listener names. */
+  readonly accessLists?: readonly AccessListInput[] | undefined;
   /** The other directors, and the key of what they send each other (P9); none by default. */
   readonly peers?: readonly ({ readonly ordinal: number } & AddressPair)[] | undefined;
   /** 16 bytes. */
@@ -102,24 +107,10 @@ export interface DirectorTables {
   readonly pool?: { readonly addresses: number; readonly firstPort: number; readonly ports: number } | undefined;
 }
 
-const TRANSLATION = { none: Translation.None, dnat: Translation.Dnat, fullnat: Translation.FullNat } as const;
-const SCHEDULER = {
-  maglev: Scheduler.Maglev,
-  wrr: Scheduler.Wrr,
-  'ip-hash': Scheduler.SourceHash,
-  'least-connections': Scheduler.LeastConnections,
-} as const;
-const ON_REMOVE = { run: OnRemove.Run, reset: OnRemove.Reset, reschedule: OnRemove.Reschedule } as const;
-const ON_UNKNOWN = { reset: OnUnknown.Reset, drop: OnUnknown.Drop } as const;
-const ENCAPSULATION = {
-  none: Encapsulation.None,
-  l2: Encapsulation.L2,
-  ipip: Encapsulation.Ipip,
-  gre: Encapsulation.Gre,
-} as const;
-
 const syncAfterMs = ({ syncAfterSeconds }: ListenerInput): number =>
   syncAfterSeconds === undefined ? syncLimits.SYNC_AFTER_MS : syncAfterSeconds * 1000;
+
+const serviceOf = ({ name, id }: ListenerInput): string => name ?? id;
 
 /** Value of an accepted outer source that is no host. */
 const NOT_A_HOST = limits.NONE - 1;
@@ -136,6 +127,9 @@ export class ImageWriter {
   private readonly words: Int32Array;
   /** Maglev tables by what they are built from: an image that leaves a group alone costs it nothing. */
   private tables = new Map<string, Uint16Array>();
+  /** Meters of the services of the image. */
+  readonly meters: ServiceMeters;
+  private readonly access: AccessWriter;
 
   constructor(plan: MemoryPlan, memory: LinearMemory, slots: Slots) {
     this.plan = plan;
@@ -143,6 +137,8 @@ export class ImageWriter {
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
+    this.meters = new ServiceMeters(plan, memory);
+    this.access = new AccessWriter(plan, memory);
   }
 
   /** Number of the newest complete bank; 0 before the first. */
@@ -174,6 +170,8 @@ export class ImageWriter {
     const generation = this.generation + 1;
     const bank = generation % 2 === 0 ? this.plan.map.bankA : this.plan.map.bankB;
     const previous = this.generation === 0 ? 0 : generation % 2 === 0 ? this.plan.map.bankB : this.plan.map.bankA;
+    // A list that cannot be built refuses the image before anything is written.
+    const access = this.access.build(image.accessLists);
     this.assign(image, nowMs);
     this.bytes.fill(0, bank, bank + this.plan.map.bankAddresses);
     const addresses = new AddressTable(
@@ -184,7 +182,8 @@ export class ImageWriter {
     this.writeHosts(image, bank, previous);
     this.writeTargets(image, bank, previous);
     this.writeGroups(image, bank);
-    this.writeListeners(image, bank, previous);
+    this.writeListeners(image, bank, previous, access);
+    this.access.write(bank, access, image.listeners);
     this.writeEips(image, bank, addresses);
     this.writeAddresses(image, addresses);
     this.writeListenerAddresses(image, addresses);
@@ -225,7 +224,7 @@ export class ImageWriter {
       const to = bank + offset + slot * row.bytes;
       this.bytes.copyWithin(to, previous + offset + slot * row.bytes, previous + offset + (slot + 1) * row.bytes);
       const flags = to + row.at.flags;
-      this.bytes[flags] = ((this.bytes[flags] ?? 0) & ~RowFlag.Present) | RowFlag.Tombstone;
+      this.bytes[flags] = ((this.bytes[flags] ?? 0) & ~(RowFlag.Present | RowFlag.Guarded)) | RowFlag.Tombstone;
     }
   }
 
@@ -305,8 +304,11 @@ export class ImageWriter {
     this.tables = tables;
   }
 
-  private writeListeners(image: DirectorTables, bank: number, previous: number): void {
+  private writeListeners(image: DirectorTables, bank: number, previous: number, access: BuiltAccess): void {
     this.copyTombstones('listeners', ListenerRow, this.plan.map.bankListeners, bank, previous);
+    this.meters.assign(
+      image.listeners.map((row) => ({ service: serviceOf(row), slot: this.slot('listeners', row.id) })),
+    );
     for (const listener of image.listeners) {
       const row = bank + this.plan.map.bankListeners + this.slot('listeners', listener.id) * ListenerRow.bytes;
       const vip = parseAddress(listener.vip);
@@ -323,7 +325,13 @@ export class ImageWriter {
       this.bytes[row + ListenerRow.at.protocol] = listener.protocol;
       this.bytes[row + ListenerRow.at.translation] = TRANSLATION[listener.translation];
       this.bytes[row + ListenerRow.at.scheduler] = SCHEDULER[listener.scheduler];
-      this.bytes[row + ListenerRow.at.flags] = RowFlag.Present | (listener.directReturn ? RowFlag.DirectReturn : 0);
+      this.view.setUint32(row + ListenerRow.at.meter, this.meters.meterOf(serviceOf(listener)), true);
+      this.bytes[row + ListenerRow.at.flags] =
+        RowFlag.Present |
+        (listener.directReturn ? RowFlag.DirectReturn : 0) |
+        (listener.access === undefined ? 0 : RowFlag.Guarded) |
+        this.meters.flagOf(serviceOf(listener));
+      this.view.setUint32(row + ListenerRow.at.access, rootOf(access, listener, isMapped(vip)), true);
       this.bytes[row + ListenerRow.at.onRemove] = ON_REMOVE[listener.onRemove];
       this.bytes[row + ListenerRow.at.family] = isMapped(vip) ? 4 : 6;
     }

@@ -1,4 +1,5 @@
 // @openclb/core-wasm: the packet core for programs that use it alone, and the parts a director is made of.
+export { RULES_PER_PREFIX_MAX, type AccessListInput, type AccessRuleInput } from './access-lists.ts';
 export { formatAddress, isMapped, parseAddress } from './address.ts';
 export { Core, type Artefact, type CoreOptions, type UnresolvedNextHop } from './core.ts';
 export {
@@ -69,6 +70,7 @@ export {
   type PortPlan,
   type WorkerPlan,
 } from './plan.ts';
+export { ServiceMeters } from './service-meters.ts';
 export { SlotAllocator, createSlots, type SlotOptions, type Slots } from './slots.ts';
 export { buildProbe, type ProbePacket } from './probe.ts';
 export {

@@ -1,5 +1,7 @@
 // The memory planner (P11): one memory a process, laid out once at start; a size that does not fit is refused, never clipped.
 import {
+  AccessNode,
+  AccessRule,
   AddressEntry,
   AskRow,
   BankHeader,
@@ -36,6 +38,7 @@ import {
   WorkerMap,
   WorkerState,
   limits,
+  meterLimits,
   portLimits,
   syncLimits,
 } from '../layout/index.ts';
@@ -68,6 +71,8 @@ export interface PlanOptions {
   eips?: number;
   /** Maglev slots of all groups together. */
   maglevSlots?: number;
+  /** Rules of all access lists together: 72 bytes each in each of two banks; 131,072 by default, none without flows. */
+  accessRules?: number;
   /** Bytes of the endpoint's image tables, shared; 0 by default. */
   endpointSharedBytes?: number;
   /** Bytes of the endpoint's own memory, a worker; 0 by default. */
@@ -109,7 +114,7 @@ const MEMORY_MAX = 65536 * PAGE;
 
 /** As many standby rows as flows, up to here: with the largest flow tables they would not fit one memory beside them. */
 const STANDBY_DEFAULT_MAX = 4_194_304;
-const DEFAULTS: Required<Omit<PlanOptions, 'standby'>> = {
+const DEFAULTS: Required<Omit<PlanOptions, 'standby' | 'accessRules'>> = {
   workers: 1,
   flows: limits.FLOWS_DEFAULT,
   fragments: limits.FRAGMENTS_DEFAULT,
@@ -125,6 +130,9 @@ const DEFAULTS: Required<Omit<PlanOptions, 'standby'>> = {
   endpointSharedBytes: 0,
   endpointBytes: 0,
 };
+
+/** A hundred thousand, and the last word of each list. */
+const ACCESS_RULES_DEFAULT = 131_072;
 
 /** Hands out addresses; `taken` may pass 4 GiB, the planner looks at the end. */
 class Space {
@@ -143,7 +151,9 @@ const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(
 
 /** Lays the memory out. Throws a RangeError that says which option to lower when it does not fit 4 GiB. */
 export function planMemory(options: PlanOptions = {}): MemoryPlan {
-  const sizes = { ...DEFAULTS, standby: Math.min(options.flows ?? DEFAULTS.flows, STANDBY_DEFAULT_MAX), ...options };
+  const accessRules = options.flows === 0 ? 0 : ACCESS_RULES_DEFAULT;
+  const standby = Math.min(options.flows ?? DEFAULTS.flows, STANDBY_DEFAULT_MAX);
+  const sizes = { ...DEFAULTS, accessRules, standby, ...options };
   check(sizes);
   const space = new Space(limits.MAP_ADDRESS);
   const mapAddress = space.take(MemoryMap.bytes);
@@ -196,6 +206,9 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
     bankPeers: bank.take(syncLimits.PEERS_MAX * PeerRow.bytes),
     bankAddresses: bank.take(addressSlots * AddressEntry.bytes),
     bankMaglev: bank.take(sizes.maglevSlots * 2),
+    // Node 0 is none; a prefix adds itself and at most one node where paths part; the roots of lists are listeners' at most.
+    bankAccessNodes: bank.take((2 * sizes.accessRules + 1) * AccessNode.bytes),
+    bankAccessRules: bank.take(sizes.accessRules * AccessRule.bytes),
   };
   return {
     ...offsets,
@@ -215,6 +228,7 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
     eipsMax: sizes.eips,
     membersMax: members,
     maglevMax: sizes.maglevSlots,
+    accessMax: sizes.accessRules,
     addressSlots,
     health: space.take(sizes.targets),
     hostPmtu: space.take(sizes.hosts * HostPmtu.bytes),
@@ -306,6 +320,7 @@ function planCounters(space: Space, sizes: Required<PlanOptions>) {
     unresolved: space.take(limits.UNRESOLVED_MAX * UnresolvedRow.bytes),
     trace: space.take(limits.TRACE_MAX * TraceRecord.bytes),
     asks: space.take(syncLimits.ASK_ROWS * AskRow.bytes),
+    meters: space.take(sizes.listeners * meterLimits.METER_ROW_BYTES),
   };
 }
 

@@ -186,6 +186,7 @@ export const SMALL: PlanOptions = {
   hosts: 64,
   eips: 64,
   maglevSlots: 65536,
+  accessRules: 4096,
 };
 const mac = (text: string): Uint8Array => Uint8Array.from(text.split(':'), (part) => Number.parseInt(part, 16));
 

@@ -7,6 +7,7 @@ import {
   type LinearMemory,
   type MemoryPlan,
   type PlanOptions,
+  type ServiceMeters,
   type Slots,
   allocate,
   createSlots,
@@ -30,6 +31,10 @@ export interface DirectorTables {
   /** Writes the bank that no burst reads, flips, and waits until the worker has adopted it. A throw leaves the last image serving. */
   write(image: DirectorImage): Promise<void>;
   setHealth(target: string, verdict: HealthVerdict): void;
+  /** Token buckets of the services of the image, by the names of their listeners (P33). */
+  readonly meters: ServiceMeters;
+  /** Packets in both directions that each service has had, by name. */
+  served(): Map<string, number>;
   /** Traffic of the listeners, targets and EIPs of the image, by resource name; what is zero is left out. */
   traffic(): Record<string, number>;
   /** Slot of a target of the image. */
@@ -81,8 +86,10 @@ export async function createDirectorTables(options: PlanOptions, asksPeers = tru
       names = new Map([...[...names].slice(-NAMES_MAX), ...namesOf(next)]);
       await until(() => writer.isApplied(), APPLIED_MS_MAX);
     },
+    meters: writer.meters,
+    served: () => readServed(core, slots, image?.listeners ?? []),
     setHealth: (target, verdict) => writer.setHealth(target, VERDICTS[verdict]),
-    traffic: () => (image === null ? {} : readTraffic(core, slots, image)),
+    traffic: () => (image === null ? {} : { ...readTraffic(core, slots, image), ...readMeters(writer.meters, image) }),
     targetSlot: (id) => slots.targets.slotOf(id),
   };
 }
@@ -103,6 +110,31 @@ function readTraffic(core: Core, slots: Slots, image: DirectorImage): Record<str
   for (const { id, name } of image.targets) read('target', name, targetCounters, slots.targets.slotOf(id));
   for (const { id, name } of image.eips) read('eip', name, eipCounters, slots.eips.slotOf(id));
   return traffic;
+}
+
+function readServed(core: Core, slots: Slots, listeners: DirectorImage['listeners']): Map<string, number> {
+  const served = new Map<string, number>();
+  for (const { id, name } of listeners) {
+    const slot = slots.listeners.slotOf(id);
+    if (slot === undefined) continue;
+    const at = core.worker.listenerCounters + slot * TrafficCounter.bytes;
+    const of = (field: 'packetsIn' | 'packetsOut'): number =>
+      Number(core.view.getBigUint64(at + TrafficCounter.at[field], true));
+    served.set(name, (served.get(name) ?? 0) + of('packetsIn') + of('packetsOut'));
+  }
+  return served;
+}
+
+const REFUSED = ['refusedPackets', 'refusedBits', 'refusedConnections', 'denied'] as const;
+
+/** What limits and access lists have kept from a service; what is zero is left out. */
+function readMeters(meters: ServiceMeters, { listeners }: DirectorImage): Record<string, number> {
+  const refused: Record<string, number> = {};
+  for (const name of new Set(listeners.map((row) => row.name))) {
+    const counters = meters.counters(name);
+    for (const field of REFUSED) if (counters?.[field]) refused[`listener.${name}.${field}`] = counters[field];
+  }
+  return refused;
 }
 
 /** Where questions go: a tunnel address of each of the others, and the key that both sides make of the secret (RFC 5869). */

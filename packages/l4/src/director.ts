@@ -23,6 +23,8 @@ import { type Explainer, createExplainer } from './explain.ts';
 import { type Health, startHealth } from './health.ts';
 import { HeartbeatStatus } from './heartbeat.ts';
 import { type Applied, type ImageKeeper, createImageKeeper, formatGeneration } from './image-keeper.ts';
+import { type LimitShare, type Watermark } from './isolation.ts';
+import { type IsolationLoop, startIsolation } from './isolation-loop.ts';
 import { type KernelGuard, createKernelGuard } from './kernel-guard.ts';
 import { type Link, connectLink } from './link.ts';
 import { type Log } from './log.ts';
@@ -51,6 +53,8 @@ export interface DirectorOptions {
   readonly sync?: SyncMode;
   /** Most flows at one time; 1,048,576 by default. */
   readonly flows?: number;
+  /** Load above which services are limited; 0.85 of a CPU by default. */
+  readonly watermark?: Watermark;
   /** Other sizes of the memory plan. */
   readonly plan?: PlanOptions;
   readonly log?: Log;
@@ -105,6 +109,7 @@ interface Parts {
   readonly nextHops: NextHops;
   readonly guard: KernelGuard | null;
   readonly sync: FlowSync;
+  readonly isolation: IsolationLoop;
   readonly announcer: Announcer | null;
   /** Told to take no new flows. */
   readonly mode: { isDraining: boolean };
@@ -138,6 +143,8 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     },
     onGiveUp: (error) => options.onGiveUp?.(error),
   });
+  const { watermark } = options;
+  const isolation = startIsolation({ watermark, tables, path, log, share: () => equalShare(sync) });
   try {
     const { device, port: kind } = options;
     const port = await path.openPort({ index: UPLINK, kind, device, silence: true });
@@ -161,12 +168,14 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       onChange: () => onHealth(),
     });
     announcer = options.bird === undefined ? null : announceByBird(options, options.bird, tables, log);
-    const parts = { options, log, tables, path, health, nextHops, guard, sync, announcer, mode: { isDraining: false } };
+    const mode = { isDraining: false };
+    const parts = { options, log, tables, path, health, nextHops, guard, sync, isolation, announcer, mode };
     const { director, reportHealth } = await serve(parts, port);
     onHealth = reportHealth;
     reportHealth();
     return director;
   } catch (error) {
+    isolation.close();
     sync.close();
     nextHops?.close();
     await health?.close();
@@ -233,6 +242,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
       await link?.close();
       await keeper.idle();
       await leave(parts);
+      parts.isolation.close();
       sync.close();
       nextHops.close();
       await health.close();
@@ -256,6 +266,7 @@ async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
   const { options, path, tables, guard, health, sync } = parts;
   const isFirst = tables.image === null;
   await tables.write(image);
+  parts.isolation.configure(image);
   await sync.configure(image);
   const ours = ourAddresses(image);
   // Ours wins: an address that is both is a VIP.
@@ -310,10 +321,22 @@ async function leave({ announcer, path, sync }: Parts): Promise<void> {
   if (isWatched || announcer !== null) await new Promise((resolve) => setTimeout(resolve, LEAVE_MS));
 }
 
-function countersOf({ announcer, tables, path, sync }: Parts): Record<string, number> {
+/** Packets come to all living directors alike, so each has an equal part of the limits. */
+function equalShare(sync: FlowSync): LimitShare {
+  const part = 1 / (1 + (sync.counters()['peersAlive'] ?? 0));
+  return { packets: part, bits: part, connections: part };
+}
+
+function countersOf({ announcer, tables, path, sync, isolation }: Parts): Record<string, number> {
+  const isolated = Object.entries(isolation.counters()).map(([name, value]) => [`isolation.${name}`, value]);
   const told = Object.entries(sync.counters()).map(([name, value]) => [`sync.${name}`, value]);
   const announced = announcer?.counters?.() ?? {};
-  return { ...readCounters(tables.core, path), ...Object.fromEntries(told), ...announced, ...tables.traffic() };
+  return {
+    ...readCounters(tables.core, path),
+    ...Object.fromEntries([...isolated, ...told]),
+    ...announced,
+    ...tables.traffic(),
+  };
 }
 
 function connect(

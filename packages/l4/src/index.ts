@@ -24,6 +24,7 @@ export { HEARTBEAT_PORT } from './heartbeat.ts';
 export { type Announcer } from './announcer.ts';
 export { type BirdOptions } from './bird/config.ts';
 export { type Director, type DirectorOptions, startDirector } from './director.ts';
+export { type Watermark } from './isolation.ts';
 export { unaccounted } from './counters.ts';
 export { type StaticNextHops } from './next-hop.ts';
 export { type PortInfo } from './worker-messages.ts';

@@ -29,7 +29,9 @@ function createSettle(role: WorkerStart['role'], core: Core, ports: WorkerPorts,
     if ((now - statisticsAt) >>> 0 < STATISTICS_EVERY_MS) return;
     statisticsAt = now;
     ports.sayStatistics();
-    say({ type: 'counters', values: between.counters() });
+    const { user, system } = process.threadCpuUsage();
+    const load = { cpuMicroseconds: user + system, cpuAtMs: Math.round(performance.timeOrigin + performance.now()) };
+    say({ type: 'counters', values: { ...between.counters(), ...load } });
   };
 }
 

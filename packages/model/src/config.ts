@@ -58,6 +58,7 @@ export const ConfigListener = Type.Object(
     onRemove: listener.onRemove,
     syncAfter: listener.syncAfter,
     onUnknown: listener.onUnknown,
+    limits: listener.limits,
     relay: listener.relay,
     policy: listener.policy,
     customConfig: listener.customConfig,
@@ -84,6 +85,7 @@ export const ConfigLoadBalancer = Type.Object(
     vpcId: loadBalancer.vpcId,
     vips: loadBalancer.vips,
     families: loadBalancer.families,
+    access: loadBalancer.access,
     customConfig: loadBalancer.customConfig,
     listeners: Type.Optional(
       Type.Array(ConfigListener, { maxItems: LIMITS.listenersPerLoadBalancerMax, description: 'Its listeners' }),

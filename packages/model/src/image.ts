@@ -6,6 +6,7 @@ import { CustomConfig } from './custom-config.ts';
 import { Resilience } from './resilience.ts';
 import { RelayPolicy } from './relay-policy.ts';
 import { ListenerPolicy, RulePolicy } from './rule-policy.ts';
+import { ServiceLimits } from './service-limits.ts';
 import { TlsPolicy } from './tls-policy.ts';
 
 const closed = { additionalProperties: false } as const;
@@ -144,10 +145,35 @@ export const ListenerRow = Type.Object(
     onUnknown: Type.Optional(Type.Enum(['reset', 'drop'])),
     /** How long a client keeps its target for new flows (P34); not at all when absent. */
     stickySeconds: Type.Optional(Type.Integer({ minimum: 30, maximum: 3600 })),
+    limits: Type.Optional(ServiceLimits),
+    /** The access list that new flows must pass. */
+    access: Type.Optional(StableId),
   },
   closed,
 );
 export type ListenerRow = Static<typeof ListenerRow>;
+
+/** Load balancers with equal lists share one. */
+export const AccessListRow = Type.Object(
+  {
+    id: StableId,
+    otherwise: Type.Enum(['allow', 'deny']),
+    rules: Type.Array(
+      Type.Object(
+        {
+          cidr: Type.String({ maxLength: 49 }),
+          action: Type.Enum(['allow', 'deny']),
+          protocol: Type.Optional(Protocol),
+          firstPort: Type.Optional(PortNumber),
+          lastPort: Type.Optional(PortNumber),
+        },
+        closed,
+      ),
+    ),
+  },
+  closed,
+);
+export type AccessListRow = Static<typeof AccessListRow>;
 
 /** An EIP is a stateless 1:1 translation to (net, address) behind `host` (P28). */
 export const EipRow = Type.Object(
@@ -186,6 +212,7 @@ export const DirectorImage = Type.Object(
     eips: Type.Array(EipRow),
     /** Outer sources from which tunnels are accepted, beside `hosts` (P38): proxies. */
     trusted: Type.Array(Address),
+    accessLists: Type.Optional(Type.Array(AccessListRow)),
     /** The other directors and the secret that they share; absent: this one stands alone. */
     sync: Type.Optional(
       Type.Object({ secret: Type.String({ pattern: '^[0-9a-f]{64}$' }), peers: Type.Array(SyncPeer) }, closed),

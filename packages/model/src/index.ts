@@ -28,6 +28,7 @@ export * from './resilience.ts';
 export * from './relay-policy.ts';
 export * from './rule.ts';
 export * from './rule-policy.ts';
+export * from './service-limits.ts';
 export * from './shadow.ts';
 export * from './status.ts';
 export * from './target-group.ts';

@@ -16,6 +16,8 @@ export const LIMITS = {
   nodesMax: 4096,
   tunnelsPerDirectorMax: 64,
   weightMax: 100,
+  accessRulesPerLoadBalancerMax: 10_000,
+  accessRulesPerImageMax: 100_000,
   configBodyBytesMax: 16 * 1024 * 1024,
   bodyBytesMax: 1024 * 1024,
   linkMessageBytesMax: 4 * 1024 * 1024,

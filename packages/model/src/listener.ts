@@ -5,6 +5,7 @@ import { CustomConfigText } from './custom-config.ts';
 import { LIMITS } from './limits.ts';
 import { RelayPolicy } from './relay-policy.ts';
 import { ListenerPolicy } from './rule-policy.ts';
+import { ServiceLimits } from './service-limits.ts';
 import { TlsPolicy } from './tls-policy.ts';
 
 export const LISTENER_DEFAULTS = {
@@ -80,6 +81,7 @@ const optional = {
   syncAfter: Type.Optional(fields.syncAfter),
   onUnknown: Type.Optional(fields.onUnknown),
   stickySeconds: Type.Optional(fields.stickySeconds),
+  limits: Type.Optional(ServiceLimits),
   certificates: Type.Optional(fields.certificates),
   tls: Type.Optional(TlsPolicy),
   http2: Type.Optional(fields.http2),
@@ -118,6 +120,7 @@ export const Listener = Type.Object(
     syncAfter: Type.Optional(fields.syncAfter),
     onUnknown: Type.Optional(fields.onUnknown),
     stickySeconds: Type.Optional(fields.stickySeconds),
+    limits: Type.Optional(ServiceLimits),
     certificates: fields.certificates,
     tls: Type.Optional(TlsPolicy),
     http2: Type.Optional(fields.http2),

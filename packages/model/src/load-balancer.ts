@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox';
 import { AddressText, closed, LoadBalancerId, Name, Revision, VpcId } from './ids.ts';
 import { CustomConfigText } from './custom-config.ts';
 import { LIMITS } from './limits.ts';
+import { AccessList } from './service-limits.ts';
 
 export const LOAD_BALANCER_DEFAULTS = { network: 'public' } as const;
 
@@ -34,6 +35,7 @@ export const LoadBalancerInput = Type.Object(
         description: 'Families to allocate when no VIP is given',
       }),
     ),
+    access: Type.Optional(AccessList),
     customConfig: Type.Optional(CustomConfigText),
   },
   { ...closed, description: 'A load balancer to create' },
@@ -41,7 +43,12 @@ export const LoadBalancerInput = Type.Object(
 export type LoadBalancerInput = Static<typeof LoadBalancerInput>;
 
 export const LoadBalancerPatch = Type.Object(
-  { name: Type.Optional(Name), vips: Type.Optional(vips), customConfig: Type.Optional(CustomConfigText) },
+  {
+    name: Type.Optional(Name),
+    vips: Type.Optional(vips),
+    access: Type.Optional(AccessList),
+    customConfig: Type.Optional(CustomConfigText),
+  },
   { ...closed, description: 'What may change on a load balancer' },
 );
 export type LoadBalancerPatch = Static<typeof LoadBalancerPatch>;
@@ -53,6 +60,7 @@ export const LoadBalancer = Type.Object(
     network,
     vpcId: Type.Optional(vpcId),
     vips,
+    access: Type.Optional(AccessList),
     customConfig: Type.Optional(CustomConfigText),
     revision: Revision,
   },

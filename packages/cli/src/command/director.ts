@@ -30,6 +30,24 @@ export const director = defineCommand({
       },
       value: 'HOW',
     },
+    'high-load-cpu': {
+      schema: {
+        type: 'integer',
+        minimum: 1,
+        maximum: 100,
+        description: 'percent of a CPU that packets may take before services are limited; 85 by default',
+      },
+      value: 'PERCENT',
+    },
+    'high-load-packets': {
+      schema: {
+        type: 'integer',
+        minimum: 1000,
+        maximum: 1_000_000_000,
+        description: 'packets a second before services are limited; no such number by default',
+      },
+      value: 'N',
+    },
     ...announceFlags,
     ...nodeFlags,
     ...logFlag,
@@ -56,6 +74,7 @@ export const director = defineCommand({
           ...(bird === undefined ? {} : { bird }),
           ...(flags.flows === undefined ? {} : { flows: flags.flows }),
           ...(flags.sync === undefined ? {} : { sync: flags.sync as 'unicast' | 'multicast' | 'off' }),
+          watermark: watermarkOf(flags),
           log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
         }),
       ready: (role) => ({
@@ -65,3 +84,14 @@ export const director = defineCommand({
     });
   },
 });
+
+function watermarkOf(flags: {
+  readonly 'high-load-cpu'?: number | undefined;
+  readonly 'high-load-packets'?: number | undefined;
+}): { cpuShare?: number; packetsPerSecond?: number } {
+  const { 'high-load-cpu': percent, 'high-load-packets': packetsPerSecond } = flags;
+  return {
+    ...(percent === undefined ? {} : { cpuShare: percent / 100 }),
+    ...(packetsPerSecond === undefined ? {} : { packetsPerSecond }),
+  };
+}

@@ -3,6 +3,7 @@ import { compileEips } from '@openclb/eip-ipv6';
 import type { CheckSpec, DirectorImage, GroupRow, HostRow, TargetRow, TunnelRow } from '@openclb/model';
 import type { StoredNode } from '../desired/state.ts';
 import type { Assembly } from './index.ts';
+import { accessLists } from './access.ts';
 import { PROXY_POOL } from './l7.ts';
 import { stableId } from './stable-id.ts';
 import { hostOf, underlayOf, underlaysOf } from './targets.ts';
@@ -50,6 +51,7 @@ export function directorBody(assembly: Assembly, warnings: string[]): DirectorBo
     hosts: unique(hosts),
     eips: eips.rows,
     trusted: proxies.flatMap(underlaysOf).sort(),
+    ...accessLists(fragments, warnings),
     sync: syncOf(placement.state.clusterSecret, nodes),
   };
 }

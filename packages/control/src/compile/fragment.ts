@@ -1,6 +1,7 @@
 // A load balancer compiled on its own (control-plane.md B3). Pure. What one cannot compile never touches another's rows.
 import { isProxied } from '@openclb/model';
 import { KEY, PREFIX } from '../desired/keys.ts';
+import { accessOf, warnUnguarded } from './access.ts';
 import { layer4Rows } from './l4.ts';
 import { layer7Rows, relayRow } from './l7.ts';
 import { byId, type Fragment, type FragmentInput } from './parts.ts';
@@ -35,6 +36,7 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
     proxyGroups: [],
     proxyTargets: [],
     proxyMap: [],
+    ...accessOf(loadBalancer, ids),
     warnings: [],
   };
   for (const listener of listeners) {
@@ -42,5 +44,6 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
     else layer4Rows(input, listener, fragment);
     if (!isProxied(listener) && fragment.isRelayed && net === 0) relayRow(input, listener, fragment);
   }
+  warnUnguarded(fragment, listeners);
   return { ...fragment, warnings: [...new Set(fragment.warnings)] };
 }

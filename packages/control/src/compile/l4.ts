@@ -1,6 +1,7 @@
 // TCP and UDP listeners → director rows: DNAT × GRE for VPC targets, DNAT × IPIP or none for physical ones (design.md walk 1; P23).
 import type { CheckSpec, ListenerRow } from '@openclb/model';
 import type { StoredListener, StoredTargetGroup } from '../desired/state.ts';
+import { serviceFields } from './access.ts';
 import { byId, checkSpecOf, familyOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
 import { CompileProblem } from './stable-id.ts';
 import { resolveTarget, type ResolvedTarget } from './targets.ts';
@@ -40,6 +41,7 @@ export function layer4Rows(input: FragmentInput, listener: StoredListener, fragm
       ...(listener.syncAfter === undefined ? {} : { syncAfterSeconds: listener.syncAfter }),
       ...(listener.stickySeconds === undefined ? {} : { stickySeconds: listener.stickySeconds }),
       ...(listener.onUnknown === undefined ? {} : { onUnknown: listener.onUnknown }),
+      ...serviceFields(listener, fragment),
     };
     fragment.listeners.push(row);
   }

@@ -9,6 +9,7 @@ import {
 import { KEY } from '../desired/keys.ts';
 import type { StoredListener, StoredRule } from '../desired/state.ts';
 import { answersItself } from '../edit/policy.ts';
+import { serviceFields } from './access.ts';
 import { byId, checkSpecOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
 import { CompileProblem } from './stable-id.ts';
 import { resolveTarget } from './targets.ts';
@@ -26,7 +27,8 @@ export function layer7Rows(input: FragmentInput, listener: StoredListener, fragm
   // A proxy tells VPCs apart by its own source address, and a VIP of a VPC may exist twice: it would not know whose request it holds.
   if (loadBalancer.network === 'internal')
     throw new CompileProblem(`${listener.id}: internal load balancers have TCP and UDP listeners only`);
-  for (const vip of [...loadBalancer.vips].sort()) fragment.listeners.push(directorRow(input, listener, vip));
+  for (const vip of [...loadBalancer.vips].sort())
+    fragment.listeners.push({ ...directorRow(input, listener, vip), ...serviceFields(listener, fragment) });
   const row: ProxyListenerRow = {
     id: ids.of(listener.id),
     name: listener.id,

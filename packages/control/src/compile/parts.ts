@@ -1,5 +1,6 @@
 // What the compile steps share: the shape of a fragment, and how groups and health checks are read.
 import {
+  type AccessListRow,
   address,
   type CheckSpec,
   type GroupRow,
@@ -37,6 +38,8 @@ export interface Fragment {
   readonly proxyTargets: Omit<ProxyTargetRow, 'source'>[];
   /** (net, address) → node of the targets that proxies reach. */
   readonly proxyMap: { net: number; address: string; node: string }[];
+  /** Of the load balancer; its listeners name it. Absent where everybody may come. */
+  readonly accessList?: AccessListRow;
   readonly warnings: string[];
 }
 

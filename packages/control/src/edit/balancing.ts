@@ -20,6 +20,7 @@ import {
 } from '@openclb/model';
 import { KEY } from '../desired/keys.ts';
 import type { StoredCertificate, StoredLoadBalancer, StoredTargetGroup, StoredVpc } from '../desired/state.ts';
+import { checkedAccess } from './access.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
 import { compact, type Edit, newId, reject, requireReference, requireUsableAddress } from './context.ts';
 import { checkCustomConfig } from './custom.ts';
@@ -45,7 +46,8 @@ export function saveLoadBalancer(
   const vips = input.vips ? givenVips(edit, input.vips, vpc) : (before?.vips ?? allocatedVips(edit, input, network));
   const { customConfig } = input;
   if (customConfig !== undefined) checkCustomConfig(customConfig);
-  const fields = { id, name: input.name, network, vpcId: vpc?.id, vips, customConfig };
+  const access = input.access === undefined ? undefined : checkedAccess(input.access);
+  const fields = { id, name: input.name, network, vpcId: vpc?.id, vips, access, customConfig };
   const loadBalancer = compact(fields) as StoredLoadBalancer;
   takeClaims(edit, 'loadBalancer', loadBalancer);
   edit.draft.put(KEY.loadBalancer(id), loadBalancer);

@@ -69,6 +69,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     syncAfter: input.syncAfter,
     onUnknown: input.onUnknown,
     stickySeconds: input.stickySeconds,
+    limits: input.limits,
     certificates: input.certificates ?? [],
     tls: input.tls,
     http2: input.http2,
@@ -117,6 +118,7 @@ function checkCombination(input: ListenerInput): void {
     );
   if (input.stickySeconds !== undefined && isProxied(input))
     reject('/stickySeconds', `is for listeners that directors forward; ${protocol} ends on a proxy`);
+  checkLimits(input);
   const isTls = protocol === 'HTTPS' || protocol === 'TCP_SSL';
   if (!isTls && certificates.length > 0) reject('/certificates', 'is for HTTPS and TCP_SSL listeners');
   if (isTls && certificates.length === 0) reject('/certificates', `an ${protocol} listener needs a certificate`);
@@ -125,6 +127,14 @@ function checkCombination(input: ListenerInput): void {
   if (!isTls) reject('/tls', 'is for HTTPS and TCP_SSL listeners');
   const problem = checkTlsPolicy(input.tls);
   if (problem !== null) reject(`/tls/${problem.field}`, problem.reason);
+}
+
+/** A limit that limits nothing is a mistake. */
+function checkLimits({ limits }: ListenerInput): void {
+  if (limits === undefined) return;
+  const { packetsPerSecond, bitsPerSecond, connectionsPerSecond } = limits;
+  if (packetsPerSecond === undefined && bitsPerSecond === undefined && connectionsPerSecond === undefined)
+    reject('/limits', 'names no limit', 'Set packetsPerSecond, bitsPerSecond or connectionsPerSecond.');
 }
 
 export function saveRule(edit: Edit, listener: StoredListener, input: RuleInput, before?: StoredRule): StoredRule {

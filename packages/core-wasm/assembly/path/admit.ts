@@ -1,4 +1,4 @@
-// admit: what must not pass though a listener exists (P8). Meters and access lists will stand here.
+// admit: what must not pass though a listener exists (P8).
 import { PacketRecord, Reason, Step } from '../layout.gen';
 import { drop } from '../verdict';
 import { isSameAddress } from '../wire/ipv6';

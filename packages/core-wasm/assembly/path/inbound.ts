@@ -16,8 +16,10 @@ import { encapsulate } from './encapsulate';
 import { settleExtra } from './extra';
 import { fit } from './fit';
 import { ipBytes } from './frame';
+import { guard } from './guard';
 import { hop } from './hop';
 import { matchInboundError, translateInboundError } from './icmp';
+import { limit } from './limit';
 import { open } from './open';
 import { emitPieces, mayBeCut } from './pieces';
 import { quoteDestinationPort, quoteProtocol } from './quote';
@@ -52,7 +54,9 @@ function walk(packet: PacketRecord): bool {
   return (
     classify(packet) &&
     admit(packet) &&
+    limit(packet) &&
     trackInbound(packet) &&
+    guard(packet) &&
     schedule(packet) &&
     open(packet) &&
     (takeWay(packet) || longEnd(packet))
@@ -105,7 +109,7 @@ function goInPieces(packet: PacketRecord): bool {
 
 /** A fragment behind the first: its flow exists, and its payload is no transport header. Makes nothing, answers nothing. */
 export function inboundLater(packet: PacketRecord): void {
-  if (!classify(packet) || !trackInbound(packet)) return;
+  if (!classify(packet) || !limit(packet) || !trackInbound(packet)) return;
   if (packet.flowSlot == NONE) {
     drop(packet, Reason.NoFlow);
     return;

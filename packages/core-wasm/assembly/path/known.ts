@@ -27,6 +27,8 @@ import { isOpen, wayTo, writeHeaders } from './way';
 
 const PLAIN_ENTRY: u32 =
   FlowFlag.PickedUp | FlowFlag.PortRewritten | FlowFlag.Rescheduled | FlowFlag.OneWay | FlowFlag.Promoted;
+/** What says nothing about the packets of a known flow. A limited listener has its tokens taken by the steps. */
+const UNASKED: u32 = RowFlag.DirectReturn | RowFlag.Guarded;
 const TTL: usize = 8;
 const IP_CHECKSUM: usize = 10;
 const DESTINATION: usize = 16;
@@ -38,7 +40,7 @@ export function known(packet: PacketRecord): bool {
   if (TRACE != 0 || readOnly || packet.direction != <u8>Direction.Inbound) return false;
   if (packet.family != 4 || (packet.flags & ~(<u16>PacketFlag.PartialChecksum)) != 0) return false;
   const listener = listenerAt(packet.listenerSlot);
-  if ((listener.flags & ~(<u8>RowFlag.DirectReturn)) != <u8>RowFlag.Present) return false;
+  if ((listener.flags & ~(<u8>UNASKED)) != <u8>RowFlag.Present) return false;
   if (isOddSource(packet)) return false;
   const slot = findForward(packet.flowHash, packet.listenerSlot, packet.source, packet.sourcePort);
   if (slot == NONE) return false;

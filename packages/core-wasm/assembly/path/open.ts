@@ -16,6 +16,7 @@ import {
   Translation,
 } from '../layout.gen';
 import { bank, nowMs, readOnly, state } from '../memory';
+import { takeConnection } from '../table/service';
 import { listenerCounter, targetCounter } from '../table/counter';
 import { endFlow, linkFlow, lookupReverse, replyAddress, replyPort, returnFlow, takeFlow } from '../table/flow';
 import { flowAt } from '../table/flow-index';
@@ -37,6 +38,8 @@ export function open(packet: PacketRecord): bool {
     return drop(packet, Reason.FamilyMismatch);
   if (listener.newFlowsPerSecond != 0 && !takeNewFlow(packet.listenerSlot, listener))
     return drop(packet, Reason.NewFlowLimit);
+  if ((listener.flags & <u8>RowFlag.Limited) != 0 && !takeConnection(listener.meter))
+    return drop(packet, Reason.LimitConnections);
   const slot = takeFlow();
   if (slot == NONE) return drop(packet, Reason.FlowTableFull);
   const entry = flowAt(slot);

@@ -15,6 +15,7 @@ import { fit } from './fit';
 import { ipBytes } from './frame';
 import { hop } from './hop';
 import { isIcmpError, matchOutboundError, translateOutboundError } from './icmp';
+import { limit } from './limit';
 import { emitPieces, mayBeCut } from './pieces';
 import { mayReset, resetReceiver, resetSender } from './reset';
 import { clampToTarget, routeTo, routeToTarget, routeToTunnel } from './route';
@@ -46,6 +47,7 @@ export function outbound(packet: PacketRecord): void {
 function walk(packet: PacketRecord): bool {
   return (
     trackOutbound(packet) &&
+    limit(packet) &&
     clampToTarget(packet, targetAt(packet.targetSlot)) &&
     routeToClient(packet) &&
     fit(packet) &&
@@ -94,7 +96,7 @@ function tellTarget(packet: PacketRecord): void {
 /** A fragment behind the first: its payload is no transport header. Answers nothing. */
 export function outboundLater(packet: PacketRecord): void {
   packet.hostSlot = NONE;
-  if (!trackOutbound(packet) || !routeToClient(packet)) return;
+  if (!trackOutbound(packet) || !limit(packet) || !routeToClient(packet)) return;
   packet.protocol = NO_TRANSPORT;
   if (!fit(packet)) {
     if (mayBeCut(packet)) goInPieces(packet);

@@ -1,7 +1,7 @@
 // The flip (P11): the main thread writes the standby bank and raises the generation word; a worker adopts it between bursts and
 // acknowledges. A bank is rewritten only when every worker has left it.
 import { ControlBlock, WorkerMap, WorkerState } from '../layout.gen';
-import { control, map, readOnly, setBank, state, wrr } from '../memory';
+import { bank, control, flowsMax, map, readOnly, setBank, state, wrr } from '../memory';
 
 /** Takes the newest bank. Returns its generation; 0 before the first image. */
 export function adopt(): u32 {
@@ -13,6 +13,11 @@ export function adopt(): u32 {
     atomic.store<u32>(changetype<usize>(state), newest, offsetof<WorkerState>('adopted'));
   }
   if (readOnly) shareKeys();
+  else if (newest != 0 && bank.accessEpoch != state.accessEpoch) {
+    state.accessEpoch = bank.accessEpoch;
+    // From wherever the sweep is, once around.
+    state.accessLeft = min(state.flowFresh, flowsMax);
+  }
   state.heartbeat += 1;
   return newest;
 }

@@ -4,6 +4,7 @@ import {
   SYN_SEEN_MS, TIME_WAIT_MS,
 } from '../layout.gen';
 import { control, flowsMax, nowMs, readOnly, state } from '../memory';
+import { isLetIn } from './access';
 import { endFlow } from './flow';
 import { flowAt } from './flow-index';
 import { PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ipv4';
@@ -105,13 +106,14 @@ export function expireFlows(): u32 {
   for (let count: u32 = 0; count < min(EXPIRE_STEP, end); count++) {
     if (at >= end) at = 0;
     const entry = flowAt(at);
-    if (entry.state != <u8>FlowState.Free && isIdle(entry)) {
+    if (entry.state != <u8>FlowState.Free && (isIdle(entry) || (state.accessLeft != 0 && isShutOut(entry)))) {
       endFlow(at);
       ended++;
     }
     at++;
   }
   state.expireCursor = at;
+  state.accessLeft -= min(state.accessLeft, EXPIRE_STEP);
   state.flowsExpired += ended;
   return ended;
 }
@@ -119,4 +121,11 @@ export function expireFlows(): u32 {
 function isIdle(entry: FlowEntry): bool {
   const last = <i32>(entry.inboundMs - entry.outboundMs) > 0 || entry.outboundMs == 0 ? entry.inboundMs : entry.outboundMs;
   return nowMs - last > idleMsOf(entry, listenerAt(entry.listener));
+}
+
+/** A flow that the access list of its listener does not let in any more. */
+function isShutOut(entry: FlowEntry): bool {
+  const listener = listenerAt(entry.listener);
+  if ((listener.flags & <u8>RowFlag.Guarded) == 0) return false;
+  return !isLetIn(listener.access, entry.client, entry.protocol, listener.vport);
 }
