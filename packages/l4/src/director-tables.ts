@@ -138,7 +138,7 @@ function readMeters(meters: ServiceMeters, { listeners }: DirectorImage): Record
 }
 
 /** Where questions go: a tunnel address of each of the others, and the key that both sides make of the secret (RFC 5869). */
-function peersOf({ sync, tunnels }: DirectorImage): { peers: PeerInput[]; peerKey: Uint8Array } | undefined {
+export function peersOf({ sync, tunnels }: DirectorImage): { peers: PeerInput[]; peerKey: Uint8Array } | undefined {
   if (sync === undefined) return undefined;
   const peers = sync.peers.flatMap(({ node, ordinal }): PeerInput[] => {
     const tunnel = tunnels.find((row) => row.node === node);
@@ -148,7 +148,7 @@ function peersOf({ sync, tunnels }: DirectorImage): { peers: PeerInput[]; peerKe
   return { peers, peerKey: new Uint8Array(key) };
 }
 
-interface PeerInput {
+export interface PeerInput {
   readonly ordinal: number;
   readonly v4: string | undefined;
   readonly v6: string | undefined;

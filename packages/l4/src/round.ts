@@ -12,7 +12,13 @@ const BURST = limits.BURST_MAX;
 type Call = (...values: number[]) => number;
 
 /** Runs every port once, a burst each; returns the packets that came. */
-export function createRound(role: WorkerRole, core: Core, ports: WorkerPorts, between: BetweenBursts): () => number {
+export function createRound(
+  role: WorkerRole,
+  core: Core,
+  ports: Pick<WorkerPorts, 'count' | 'fill' | 'kick'>,
+  between: BetweenBursts,
+  clockMs: () => number = clock,
+): () => number {
   const { adopt, receive, transmit, recycle } = core.exports as Record<
     'adopt' | 'receive' | 'transmit' | 'recycle',
     Call
@@ -21,7 +27,7 @@ export function createRound(role: WorkerRole, core: Core, ports: WorkerPorts, be
   const walk = core.exports[isDirector ? 'forwardBurst' : 'endpointBurst'] as Call;
 
   return function round() {
-    const now = clock();
+    const now = clockMs();
     let total = 0;
     if (isDirector) adopt();
     for (let index = 0; index < ports.count; index++) {

@@ -2,11 +2,11 @@
 // peers what they must know to go on with our flows, and keeps in the standby table what they tell. Packets wait for none of this.
 import { type SyncRecord, type SyncTable } from '@openclb/core-wasm';
 import { type DirectorImage } from '@openclb/model';
-import { clock } from './clock.ts';
 import { type Log } from './log.ts';
 import { EVERYONE, SyncKind, batches, decodeSync, encodeSync, syncKey } from './sync-codec.ts';
 import { PEER_ALIVE_MS, type PeerState, ownAddress, updatePeers } from './sync-peers.ts';
-import { type SyncSocket, openSyncSocket } from './sync-socket.ts';
+import { type SyncSocket } from './sync-socket.ts';
+import { type SyncWorld, MACHINE } from './sync-world.ts';
 
 /** How bulk sync travels: to each peer, once for all of them, or not at all. */
 export type SyncMode = 'unicast' | 'multicast' | 'off';
@@ -15,6 +15,8 @@ export interface SyncOptions {
   readonly mode: SyncMode;
   readonly table: SyncTable;
   readonly log: Log;
+  /** The machine's clocks and sockets when absent. */
+  readonly world?: SyncWorld;
 }
 
 export interface FlowSync {
@@ -61,10 +63,11 @@ export function startSync(options: SyncOptions): FlowSync {
 
 class Syncer implements FlowSync {
   private readonly options: SyncOptions;
-  private readonly startedMs = Date.now();
+  private readonly world: SyncWorld;
+  private readonly startedMs: number;
   private readonly told: Record<string, number> = {};
   private readonly cursors: number[];
-  private readonly timer: NodeJS.Timeout;
+  private readonly stop: () => void;
   private peers = new Map<number, PeerState>();
   private socket: SyncSocket | null = null;
   private key: Buffer | null = null;
@@ -79,31 +82,33 @@ class Syncer implements FlowSync {
 
   constructor(options: SyncOptions) {
     this.options = options;
+    this.world = options.world ?? MACHINE;
+    this.startedMs = this.world.unixMs();
     this.cursors = Array.from({ length: options.table.workers }, () => 0);
-    this.timer = setInterval(() => this.turn(), TURN_MS);
+    this.stop = this.world.every(TURN_MS, () => this.turn());
   }
 
   async configure(image: DirectorImage): Promise<void> {
     const { table, mode } = this.options;
     table.learnSlots();
-    refreshSlots(table);
+    refreshSlots(table, this.world.clock());
     if (mode === 'off') return;
     this.ordinal = image.self.ordinal;
     this.key = image.sync === undefined ? null : syncKey(image.sync.secret);
     this.peers = updatePeers(this.peers, image.sync?.peers ?? [], image.self.underlay);
     const own = ownAddress(image.self.underlay, this.peers.values());
     if (own === undefined) return;
-    if (this.configuredMs === 0) this.configuredMs = clock() || 1;
+    if (this.configuredMs === 0) this.configuredMs = this.world.clock() || 1;
     if (this.socket?.address !== own) await this.open(own);
   }
 
   async joined(): Promise<void> {
-    const begun = performance.now();
-    for (let waited = 0; this.socket !== null && waited < JOIN_MS_MAX; waited = performance.now() - begun) {
+    const begun = this.world.clock();
+    for (let waited = 0; this.socket !== null && waited < JOIN_MS_MAX; waited = (this.world.clock() - begun) >>> 0) {
       const open = [...this.peers.values()].filter(({ isAwaited }) => isAwaited);
       const isHeard = open.some(({ heardMs }) => heardMs !== 0);
       if (open.length === 0 || (!isHeard && waited > SILENT_MS)) return;
-      await new Promise((resolve) => setTimeout(resolve, TURN_MS));
+      await this.world.sleep(TURN_MS);
     }
   }
 
@@ -118,20 +123,20 @@ class Syncer implements FlowSync {
     this.cursors.fill(0);
     const complete = this.passes + this.cursors.length;
     const isDone = (): boolean => this.queue.length === 0 && this.passes >= complete;
-    const end = performance.now() + HAND_OVER_MS_MAX;
-    while (!isDone() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, TURN_MS));
+    const begun = this.world.clock();
+    while (!isDone() && (this.world.clock() - begun) >>> 0 < HAND_OVER_MS_MAX) await this.world.sleep(TURN_MS);
     this.count('handedOver');
   }
 
   counters(): Record<string, number> {
-    const nowMs = clock();
+    const nowMs = this.world.clock();
     const peersAlive = [...this.peers.values()].filter((peer) => isAlive(peer, nowMs)).length;
     const { length: queued } = this.queue;
     return { ...this.options.table.counters(), ...this.told, queued, peers: this.peers.size, peersAlive };
   }
 
   close(): void {
-    clearInterval(this.timer);
+    this.stop();
     this.socket?.close();
     this.socket = null;
   }
@@ -142,7 +147,7 @@ class Syncer implements FlowSync {
     this.socket = null;
     try {
       const onDatagram = (bytes: Uint8Array, from: string): void => this.receive(bytes, from);
-      this.socket = await openSyncSocket({ address, isMulticast: mode === 'multicast', onDatagram });
+      this.socket = await this.world.open({ address, isMulticast: mode === 'multicast', onDatagram });
       log.info({ address, peers: this.peers.size, mode }, 'flow sync is on');
     } catch (error) {
       log.error({ address, reason: String(error) }, 'flow sync is off: its socket could not be opened');
@@ -150,7 +155,7 @@ class Syncer implements FlowSync {
   }
 
   private turn(): void {
-    const nowMs = clock();
+    const nowMs = this.world.clock();
     if (this.peers.size === 0 || this.socket === null || !this.options.table.begin(nowMs)) return;
     this.sweep(nowMs);
     this.flush(nowMs);
@@ -201,10 +206,10 @@ class Syncer implements FlowSync {
     if (key === null || socket === null) return;
     const sequence = peer === null ? ++this.toAllSequence : ++peer.sequence;
     const receiver = peer?.ordinal ?? EVERYONE;
-    const bytes = encodeSync(key, { kind, sender, receiver, epoch, sequence, sentMs: Date.now(), records });
+    const bytes = encodeSync(key, { kind, sender, receiver, epoch, sequence, sentMs: this.world.unixMs(), records });
     if (peer === null) socket.sendToAll(bytes);
     else {
-      peer.sentMs = clock();
+      peer.sentMs = this.world.clock();
       socket.send(bytes, peer.address);
     }
     this.count('datagramsSent');
@@ -242,7 +247,7 @@ class Syncer implements FlowSync {
 
   /** Asks a peer for what we have missed, and lets it know that we live. */
   private look(peer: PeerState, nowMs: number): void {
-    const gaps = [peer.toAll, peer.toUs].filter((window) => window.takeGap(Date.now(), GAP_PATIENCE_MS));
+    const gaps = [peer.toAll, peer.toUs].filter((window) => window.takeGap(this.world.unixMs(), GAP_PATIENCE_MS));
     if (gaps.length > 0) {
       this.count('gaps', gaps.length);
       peer.isAwaited = true;
@@ -259,7 +264,7 @@ class Syncer implements FlowSync {
   }
 
   private receive(bytes: Uint8Array, from: string): void {
-    const nowMs = clock();
+    const nowMs = this.world.clock();
     const { key, options, ordinal } = this;
     if (key === null || !options.table.begin(nowMs)) return;
     const message = decodeSync(key, bytes);
@@ -268,7 +273,7 @@ class Syncer implements FlowSync {
     if (peer === undefined || peer.address !== from) return this.count('refused.stranger');
     if (message.receiver !== EVERYONE && message.receiver !== ordinal) return this.count('refused.receiver');
     const window = message.receiver === EVERYONE ? peer.toAll : peer.toUs;
-    const refusal = window.accept(message.epoch, message.sequence, message.sentMs, Date.now());
+    const refusal = window.accept(message.epoch, message.sequence, message.sentMs, this.world.unixMs());
     if (refusal !== null) return this.count(`refused.${refusal}`);
     peer.heardMs = nowMs || 1;
     this.count('datagramsReceived');
@@ -295,8 +300,8 @@ function isAlive({ heardMs }: PeerState, nowMs: number): boolean {
 }
 
 /** Ids may mean other slots now, or something at last: every row is put in again. */
-function refreshSlots(table: SyncTable): void {
-  if (!table.begin(clock()) || table.counters()['rows'] === 0) return;
+function refreshSlots(table: SyncTable, nowMs: number): void {
+  if (!table.begin(nowMs) || table.counters()['rows'] === 0) return;
   for (let from = 0; from >= 0;) {
     const page = table.copyStandby(from, SWEEP_ENTRIES);
     for (const record of page.records) table.take(record);
