@@ -18,6 +18,7 @@ export default defineConfig({
             'packages/*/{src,assembly,layout,fuzz,test}/**/*.test.ts',
             'apps/*/src/**/*.test.ts',
             'tools/**/*.test.ts',
+            'e2e/simulation/*.test.ts',
           ],
           testTimeout: 20_000,
           // Hooks compile AssemblyScript, which takes as long as a busy machine wants.
