@@ -47,6 +47,8 @@ export interface ProxyNode extends Running {
   readonly proxy: Proxy;
   /** What carries the endpoint's packets, or 'sockets' without one. */
   readonly port: string;
+  /** Everything that it and its endpoint count. */
+  counters(): Record<string, number>;
 }
 
 const HEALTH_EVERY_MS = 5_000;
@@ -76,6 +78,11 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
     stack.add(await followTickets(certificates.tickets, (secret) => proxy.setTicketSecret(secret)));
     const port = endpoint?.port ?? 'sockets';
     const take = adopter(proxy, endpoint);
+    const counters = (): Record<string, number> => ({
+      ...flatCounters(proxy.counters()),
+      'proxy.log.lost': accessLog?.lost() ?? 0,
+      ...endpoint?.counters(),
+    });
     let link: Link | null = null;
     link = stack.add(
       await connectLink({
@@ -85,11 +92,7 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         ...(options.stateDir === undefined ? {} : { stateDir: options.stateDir }),
         log,
         onImage: (image) => take(asProxyImage(image)),
-        onCounters: () => ({
-          ...flatCounters(proxy.counters()),
-          'proxy.log.lost': accessLog?.lost() ?? 0,
-          ...endpoint?.counters(),
-        }),
+        onCounters: counters,
         onExplainRequest: (query) => explained(proxy, id, link?.applied?.generation, query),
         onShadow: (action, image) => shadowed(proxy, action, image),
         onLogs: (query) => accessLog?.query(query) ?? Promise.resolve(NO_STORE),
@@ -98,7 +101,7 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
     );
     const reporting = setInterval(() => link?.reportHealth(proxy.health().map(reportOf)), HEALTH_EVERY_MS);
     stack.add({ close: () => Promise.resolve(clearInterval(reporting)) });
-    return { link, proxy, port };
+    return { link, proxy, port, counters };
   });
 }
 

@@ -19,7 +19,7 @@ export interface BetweenBursts {
   /** Probes to send with the next `settle`. */
   probe(probes: readonly SlottedProbe[]): void;
   setStatus(status: number): void;
-  /** Heartbeats answered, and packets dropped here after the core had counted them as held or punted. */
+  /** Heartbeats answered, probes and held packets sent, and packets dropped here after the core had counted them as held or punted. */
   counters(): Record<string, number>;
 }
 
@@ -32,8 +32,7 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   const waiting: SlottedProbe[] = [];
   let seenSequence = 0;
   let taken = 0;
-  let puntOverflow = 0;
-  let heartbeats = 0;
+  const counts = { heldSent: 0, puntOverflow: 0, heartbeats: 0, probes: 0 };
 
   function takeBurst(count: number, nowMs: number): number {
     let mask = 0;
@@ -48,11 +47,11 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
 
   function takePunt(index: number): number {
     if (++taken > PUNTS_PER_TURN_MAX) {
-      puntOverflow++;
+      counts.puntOverflow++;
       return 0;
     }
     if (answerHeartbeat(core, index, status)) {
-      heartbeats++;
+      counts.heartbeats++;
       return 1 << core.portIn(index);
     }
     punted.push(copyPunted(core, index));
@@ -60,10 +59,11 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
   }
 
   /** Probes to the targets in their slots, a burst at a time. */
-  function probeNow(probes: readonly SlottedProbe[], nowMs: number): void {
-    for (let from = 0; from < probes.length;) {
-      const count = core.craftProbes(probes.slice(from, from + limits.BURST_MAX), nowMs);
+  function probeNow(wanted: readonly SlottedProbe[], nowMs: number): void {
+    for (let from = 0; from < wanted.length;) {
+      const count = core.craftProbes(wanted.slice(from, from + limits.BURST_MAX), nowMs);
       sendInjected(count, nowMs);
+      counts.probes += count;
       from += count;
     }
   }
@@ -76,7 +76,7 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
 
   return {
     takeBurst,
-    counters: () => ({ heldExpired: held.expired, heldOverflow: held.overflow, puntOverflow, heartbeats }),
+    counters: () => ({ ...counts, heldExpired: held.expired, heldOverflow: held.overflow }),
     settle(nowMs, hand) {
       taken = 0;
       if (punted.length > 0) hand(punted.splice(0));
@@ -90,15 +90,14 @@ export function createBetweenBursts(core: Core, kick: (mask: number) => void): B
           const count = core.inject([packet]);
           core.emitBurst(count, nowMs);
           sendInjected(count, sinceMs);
+          counts.heldSent += count;
         }
       }
       seenSequence = sequence;
       held.expire(nowMs);
     },
-    probe: (probes) => void waiting.push(...probes),
-    setStatus(next) {
-      status = next;
-    },
+    probe: (more) => void waiting.push(...more),
+    setStatus: (next) => void (status = next),
   };
 }
 

@@ -1,5 +1,5 @@
 // All counters of a role under one flat set of names (`counters` of the API, `clb top`): the packet core's, the ports', the worker's.
-// They add up: core.received + core.generated-in-place = core.forwarded + dropped + punted + consumed + held, because a walk ends
+// They add up: core.received + core.added = core.forwarded + dropped + punted + consumed + held, because a walk ends
 // every packet with one verdict; and what the ports queued and refused is the rest of the way (data-plane.md, proofs: "drops add up").
 import { type Core } from '@openclb/core-wasm';
 import { type DataPath } from './data-path.ts';
@@ -20,5 +20,5 @@ export function readCounters(core: Core, path: DataPath): Record<string, number>
 /** Zero when every received packet ended with exactly one verdict. */
 export function unaccounted(counters: Readonly<Record<string, number>>): number {
   const of = (name: string): number => counters[`core.${name}`] ?? 0;
-  return of('received') - of('forwarded') - of('dropped') - of('punted') - of('consumed') - of('held');
+  return of('received') + of('added') - of('forwarded') - of('dropped') - of('punted') - of('consumed') - of('held');
 }

@@ -3,6 +3,8 @@ import { formatHostPort, parseHostPort } from '../address.ts';
 import { defineCommand } from '../command.ts';
 import { listenError } from '../listen-error.ts';
 import { createLog } from '../log.ts';
+import { controllerFamilies } from '../metrics/controller.ts';
+import { metricsFlag, serveMetrics } from '../metrics/serve.ts';
 import { logFlag, runRole, startAll } from '../role.ts';
 
 const blocks = { type: 'array', items: { type: 'string' }, maxItems: 64 } as const;
@@ -45,6 +47,7 @@ export const controller = defineCommand({
     },
     'vip-pool': { schema: { ...blocks, description: 'blocks that VIPs are allocated from' }, value: 'CIDR[,CIDR]' },
     'eip-pool': { schema: { ...blocks, description: 'blocks that EIPs are allocated from' }, value: 'CIDR[,CIDR]' },
+    ...metricsFlag,
     ...logFlag,
   },
   connects: false,
@@ -71,10 +74,14 @@ export const controller = defineCommand({
           const url = await app.listen(listen).catch((error: unknown) => {
             throw listenError(error, formatHostPort(listen));
           });
-          return { url };
+          const metrics =
+            flags.metrics === undefined
+              ? undefined
+              : stack.add(await serveMetrics(flags.metrics, () => controllerFamilies(app.board.status())));
+          return { url, metrics: metrics?.url };
         }),
-      ready: ({ url }) => ({
-        facts: { role: 'controller', url, store: flags.store },
+      ready: ({ url, metrics }) => ({
+        facts: { role: 'controller', url, store: flags.store, metrics },
         text: `controller on ${url}, store ${flags.store}`,
       }),
     });

@@ -3,6 +3,8 @@ import { NodeInput } from '@openclb/model';
 import { announceFlags, birdOptionsOf } from '../announce-flags.ts';
 import { defineCommand } from '../command.ts';
 import { createLog } from '../log.ts';
+import { nodeFamilies } from '../metrics/packet.ts';
+import { metricsFlag, withMetrics } from '../metrics/serve.ts';
 import { logFlag, nodeFlags, packetFlags, runRole } from '../role.ts';
 
 export const director = defineCommand({
@@ -50,6 +52,7 @@ export const director = defineCommand({
     },
     ...announceFlags,
     ...nodeFlags,
+    ...metricsFlag,
     ...logFlag,
   },
   connects: false,
@@ -62,23 +65,34 @@ export const director = defineCommand({
     const { startDirector } = await import('@openclb/l4');
     return runRole(context, {
       name: `director ${flags.id}`,
-      start: (giveUp) =>
-        startDirector({
+      start: async (giveUp) =>
+        withMetrics(
+          await startDirector({
+            id: flags.id,
+            controller: { url: flags.controller, token: flags.token },
+            stateDir: flags['state-dir'],
+            device: flags.device,
+            port: flags.port,
+            workers: 1,
+            onGiveUp: giveUp,
+            ...(bird === undefined ? {} : { bird }),
+            ...(flags.flows === undefined ? {} : { flows: flags.flows }),
+            ...(flags.sync === undefined ? {} : { sync: flags.sync as 'unicast' | 'multicast' | 'off' }),
+            watermark: watermarkOf(flags),
+            log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
+          }),
+          flags.metrics,
+          (role) => nodeFamilies(role.counters()),
+        ),
+      ready: ({ role, metrics }) => ({
+        facts: {
+          role: 'director',
           id: flags.id,
-          controller: { url: flags.controller, token: flags.token },
-          stateDir: flags['state-dir'],
+          port: role.port,
           device: flags.device,
-          port: flags.port,
-          workers: 1,
-          onGiveUp: giveUp,
-          ...(bird === undefined ? {} : { bird }),
-          ...(flags.flows === undefined ? {} : { flows: flags.flows }),
-          ...(flags.sync === undefined ? {} : { sync: flags.sync as 'unicast' | 'multicast' | 'off' }),
-          watermark: watermarkOf(flags),
-          log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
-        }),
-      ready: (role) => ({
-        facts: { role: 'director', id: flags.id, port: role.port, device: flags.device, detail: role.portInfo.detail },
+          metrics,
+          detail: role.portInfo.detail,
+        },
         text: `director ${flags.id}, packets by ${role.port} (${flags.device})`,
       }),
     });

@@ -2,6 +2,8 @@
 import { NodeInput } from '@openclb/model';
 import { defineCommand } from '../command.ts';
 import { createLog } from '../log.ts';
+import { nodeFamilies } from '../metrics/packet.ts';
+import { metricsFlag, withMetrics } from '../metrics/serve.ts';
 import { logFlag, nodeFlags, packetFlags, runRole } from '../role.ts';
 
 export const endpoint = defineCommand({
@@ -17,6 +19,7 @@ export const endpoint = defineCommand({
       text: 'how packets for this machine itself reach its kernel (physical servers and proxies)',
     },
     ...nodeFlags,
+    ...metricsFlag,
     ...logFlag,
   },
   connects: false,
@@ -27,18 +30,22 @@ export const endpoint = defineCommand({
     const { startEndpoint } = await import('@openclb/l4');
     return runRole(context, {
       name: `endpoint ${flags.id}`,
-      start: () =>
-        startEndpoint({
-          id: flags.id,
-          controller: { url: flags.controller, token: flags.token },
-          stateDir: flags['state-dir'],
-          device: flags.device,
-          port: flags.port,
-          inside: flags.inside,
-          log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
-        }),
-      ready: (role) => ({
-        facts: { role: 'endpoint', id: flags.id, port: role.port, device: flags.device },
+      start: async () =>
+        withMetrics(
+          await startEndpoint({
+            id: flags.id,
+            controller: { url: flags.controller, token: flags.token },
+            stateDir: flags['state-dir'],
+            device: flags.device,
+            port: flags.port,
+            inside: flags.inside,
+            log: createLog((text) => context.out.log(text), flags.log, context.out.isJson),
+          }),
+          flags.metrics,
+          (role) => nodeFamilies(role.counters()),
+        ),
+      ready: ({ role, metrics }) => ({
+        facts: { role: 'endpoint', id: flags.id, port: role.port, device: flags.device, metrics },
         text: `endpoint ${flags.id}, packets by ${role.port} (${flags.device})`,
       }),
     });

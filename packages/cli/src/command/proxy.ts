@@ -3,6 +3,8 @@ import { NodeInput } from '@openclb/model';
 import { accessLogFlags, openAccessLog } from '../access-log.ts';
 import { defineCommand } from '../command.ts';
 import { createLog } from '../log.ts';
+import { nodeFamilies } from '../metrics/packet.ts';
+import { metricsFlag, serveMetrics } from '../metrics/serve.ts';
 import { loadPlugins } from '../plugins.ts';
 import { startProxyNode } from '../proxy-node.ts';
 import { logFlag, nodeFlags, packetFlags, pluginFlag, runRole, startAll } from '../role.ts';
@@ -35,6 +37,7 @@ export const proxy = defineCommand({
     ...nodeFlags,
     ...pluginFlag,
     ...accessLogFlags,
+    ...metricsFlag,
     ...logFlag,
   },
   connects: false,
@@ -49,7 +52,7 @@ export const proxy = defineCommand({
         startAll(async (stack) => {
           const plugins = stack.add(await loadPlugins(flags.plugin ?? [], log));
           const accessLog = await openAccessLog(flags, flags['state-dir'], log);
-          const { port } = stack.add(
+          const { port, counters } = stack.add(
             await startProxyNode({
               id: flags.id,
               controller: { url: flags.controller, token: flags.token },
@@ -66,10 +69,14 @@ export const proxy = defineCommand({
               onGiveUp: giveUp,
             }),
           );
-          return { port };
+          const metrics =
+            flags.metrics === undefined
+              ? undefined
+              : stack.add(await serveMetrics(flags.metrics, () => nodeFamilies(counters())));
+          return { port, metrics: metrics?.url };
         }),
-      ready: ({ port }) => ({
-        facts: { role: 'proxy', id: flags.id, port, device: flags.device },
+      ready: ({ port, metrics }) => ({
+        facts: { role: 'proxy', id: flags.id, port, device: flags.device, metrics },
         text: `proxy ${flags.id}, packets by ${port}${flags.device === undefined ? '' : ` (${flags.device})`}`,
       }),
     });
