@@ -3,9 +3,11 @@ import { createController } from '@openclb/control';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { certificateSource } from '../src/certificates.ts';
 import { createLog } from '../src/log.ts';
@@ -113,6 +115,28 @@ test('a plugin in TypeScript filters the requests of a box, and a file that is n
   const refused = await clb(['up', '-f', file, '--plugin', plugin]);
   expect(refused.status).toBe(2);
   expect(refused.stderr).toContain('is no plugin');
+});
+
+test('an example of the repository is loaded from TypeScript as it is', async () => {
+  const port = await freePort();
+  const file = join(folder, 'lb.yaml');
+  const back = createServer((_, response) => {
+    response.writeHead(302, { location: 'http://app-7.internal:8080/next' }).end();
+  }).listen(0, '127.0.0.1');
+  await once(back, 'listening');
+  closers.push(() => back.close());
+  const target = portOf(back);
+  await writeFile(
+    file,
+    `loadBalancers: [{ name: a, vips: [127.0.0.1], listeners: [{ protocol: HTTP, port: ${port}, rules: [{ targets: [{ physical: 127.0.0.1, port: ${target} }] }] }] }]\n`,
+  );
+  const plugin = fileURLToPath(new URL('../../l7/examples/header-rewrite.ts', import.meta.url));
+  const running = startClb(['up', '-f', file, '--plugin', plugin]);
+  closers.push(() => running.stop('SIGKILL'));
+  await running.sees('ready:');
+  const answer = await fetch(`http://127.0.0.1:${port}/`, { redirect: 'manual' });
+  expect([answer.status, answer.headers.get('location')]).toEqual([302, '/next']);
+  expect((await running.stop()).status).toBe(0);
 });
 
 test('a proxy keeps the certificates in use sealed on disk and finds them without a controller', async () => {

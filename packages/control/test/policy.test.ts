@@ -173,3 +173,30 @@ test('checks by HTTP, TLS and gRPC reach the image, and what does not fit their 
     expect((await group('lbtg-x', check)).body.field).toBe(`/healthCheck/${field}`);
   }
 });
+
+test('the mirror of a document names its group as every other reference does', async () => {
+  const own = await startTestController();
+  const document = (mirror: string) => ({
+    targetGroups: [{ name: 'copies' }, { name: 'main' }],
+    loadBalancers: [
+      {
+        name: 'web',
+        vips: ['203.0.113.78'],
+        listeners: [
+          { protocol: 'HTTP', port: 80, rules: [{ targetGroup: 'main', policy: { mirror: { targetGroup: mirror } } }] },
+        ],
+      },
+    ],
+  });
+  const set = await own.call('PUT', '/config', { ...sampleConfig(), ...document('copies') });
+  expect(set.body.detail ?? set.status).toBe(200);
+  const groups = (await own.call('GET', '/target-groups')).body['items'] as { id: string; name: string }[];
+  const rules = (await own.call('GET', '/rules')).body['items'] as { policy: RulePolicy }[];
+  const copies = groups.find(({ name }) => name === 'copies')?.id;
+  expect(rules.map(({ policy }) => policy?.mirror?.targetGroup)).toContain(copies);
+  const again = await own.call('PUT', '/config', { ...sampleConfig(), ...document(copies!) });
+  expect(again.body).toMatchObject({ created: [], updated: [], deleted: [] });
+  const wrong = await own.call('PUT', '/config', { ...sampleConfig(), ...document('nobody') });
+  expect([wrong.status, wrong.body.detail]).toEqual([400, expect.stringContaining('nobody')]);
+  await own.app.close();
+});

@@ -26,10 +26,12 @@ import type { OwnAnswer } from './policy/compile.ts';
 import { editResponse } from './policy/edit.ts';
 import { encoderEvents } from './policy/encode.ts';
 import { holdBody, isHeld } from './policy/hold.ts';
+import { fieldOf } from './policy/view.ts';
 import { isStopped } from './sockets.ts';
 import type { Exchange } from './state.ts';
 import { clientEndedTunnel, openTunnel, tunnelDown, upstreamEndedTunnel } from './tunnel.ts';
 import { IDEMPOTENT } from './upstream/compile.ts';
+import { grpcKindOf } from './upstream/grpc.ts';
 import { mirror } from './upstream/mirror.ts';
 import { isWhole, mayRetry, noteFirstByte, noteLatency, prepare, substitute, unconnected } from './upstream/steps.ts';
 import type { UpstreamConnection, UpstreamEvents } from './upstream.ts';
@@ -42,7 +44,7 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
   note(exchange, head);
   const refused = admit(exchange, head) ?? placed(exchange, head);
   if (refused !== null) {
-    giveUp(exchange, refused);
+    giveUpEarly(exchange, refused, head);
     return -1;
   }
   const { filters } = exchange.proxy;
@@ -57,7 +59,7 @@ export function begin(exchange: Exchange, head: Head, chunk: Buffer, at: number,
   else {
     const failure = route(exchange, head);
     if (exchange.proxy.shadow !== null) exchange.proxy.shadow.compare(exchange, head, failure);
-    if (failure !== null) giveUp(exchange, failure);
+    if (failure !== null) giveUpEarly(exchange, failure, head);
     else if (exchange.answer !== null) answer(exchange);
     else if (exchange.requestBody.bytes > exchange.bodyBytesMax) giveUp(exchange, 'body-too-large');
     else {
@@ -96,12 +98,18 @@ function goOn(exchange: Exchange, host: string, outcome: FilterOutcome): void {
   exchange.target = request.target;
   const failure = route(exchange, null);
   if (exchange.proxy.shadow !== null) exchange.proxy.shadow.compare(exchange, null, failure);
-  if (failure !== null) return giveUp(exchange, failure);
+  if (failure !== null) return giveUpEarly(exchange, failure, null);
   if (exchange.answer !== null) return answer(exchange);
   if (exchange.requestBody.bytes > exchange.bodyBytesMax) return giveUp(exchange, 'body-too-large');
   holdBody(exchange);
   rewriteFiltered(exchange);
   launch(exchange);
+}
+
+/** Before a rule has said what it speaks, the request itself says whether its client reads gRPC. */
+function giveUpEarly(exchange: Exchange, code: FailureCode, head: Head | null): void {
+  if (exchange.plan === null) exchange.earlyGrpc = grpcKindOf(fieldOf(exchange, head, 'content-type'));
+  giveUp(exchange, code);
 }
 
 function answer(exchange: Exchange): void {

@@ -14,6 +14,7 @@ import type { Encoder } from './policy/compress.ts';
 import type { MessageEdit } from './policy/edit.ts';
 import type { Group, Member } from './scheduler.ts';
 import type { CircuitBreaker } from './upstream/circuit.ts';
+import type { GrpcKind } from './upstream/grpc.ts';
 import type { Target, UpstreamConnection, UpstreamPool } from './upstream.ts';
 import type { Plan } from './upstream/plan.ts';
 import type { Shadow } from './shadow.ts';
@@ -133,6 +134,9 @@ export class Exchange {
   attempts = 0;
   /** What the rule asks of its targets' side beyond one try in plain HTTP/1.1; null for most. */
   plan: Plan | null = null;
+  /** It failed before a rule was found, and its client reads failures in the words of gRPC. */
+  earlyGrpc: GrpcKind = '';
+  earlyGrpcStatus = -1;
   /** The circuit breaker of its group counts this request. */
   circuit: CircuitBreaker | null = null;
   /** It counts as waiting for a connection. */
@@ -202,6 +206,8 @@ export class Exchange {
     this.member = null;
     this.attempts = 0;
     this.plan = null;
+    this.earlyGrpc = '';
+    this.earlyGrpcStatus = -1;
     this.circuit = null;
     this.isSent = false;
     this.hasAnswer = false;

@@ -310,10 +310,28 @@ describe('tunnels', () => {
       socket.addEventListener('error', () => reject(new Error('the WebSocket failed')));
     });
     expect(message).toBe('hello');
+    const far = await target.connection();
+    far.socket.on('data', (chunk: Buffer) => {
+      const text = unmasked(chunk);
+      if (text !== null) far.socket.write(Buffer.from([0x81, text.length, ...Buffer.from(text.toUpperCase())]));
+    });
+    const said: unknown[] = [];
+    socket.addEventListener('message', (event) => said.push(event.data));
+    for (const text of ['first', 'and second']) {
+      socket.send(text);
+      await expect.poll(() => said.at(-1)).toBe(text.toUpperCase());
+    }
     socket.close();
-    await (await target.connection()).has('\x88');
+    await far.has('\x88');
   });
 });
+
+/** The text of a short masked frame (RFC 6455 5.2); null for other frames. */
+function unmasked(frame: Buffer): string | null {
+  if (frame[0] !== 0x81) return null;
+  const [mask, bytes] = [frame.subarray(2, 6), frame.subarray(6, 6 + (frame[1]! & 0x7f))];
+  return Buffer.from(bytes.map((byte, at) => byte ^ mask[at % 4]!)).toString();
+}
 
 describe('back-pressure', () => {
   test('a client that stops reading a large response stops the target', async () => {

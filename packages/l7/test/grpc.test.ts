@@ -343,6 +343,29 @@ describe('chaos: a gRPC target', () => {
   });
 });
 
+describe('what fails before a rule is found', () => {
+  test('is told in the words of gRPC to who speaks it, and logged so', async () => {
+    const { port, records } = await startWith([(await grpcServer(ECHO)).url], GRPC);
+    const call = grpcClient(port);
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    onTestFinished(() => session.destroy());
+    const ask = async (fields: Record<string, string>) => {
+      const request = session.request({ ':method': 'PUSH', ':path': SERVICE.unary.path, ...fields });
+      request.end();
+      const head = await new Promise<http2.IncomingHttpHeaders>((resolve) => request.once('response', resolve));
+      request.resume();
+      return [head[':status'], head['grpc-status'] ?? null, head['grpc-message'] ?? null];
+    };
+    expect(await ask({ 'content-type': 'application/grpc' })).toEqual([200, '13', 'method-unknown']);
+    expect(await ask({ 'content-type': 'application/json' })).toEqual([501, null, null]);
+    expect(records.map(({ grpcStatus, failure }) => [grpcStatus, failure])).toEqual([
+      [13, 'method-unknown'],
+      [-1, 'method-unknown'],
+    ]);
+    call.close();
+  });
+});
+
 describe('gRPC-Web', () => {
   const frame = (text: string): Buffer => Buffer.concat([Buffer.from([0, 0, 0, 0, text.length]), Buffer.from(text)]);
 

@@ -268,6 +268,22 @@ describe('limits', () => {
     expect(statusOf(await ask(getAndClose(), '127.1.0.1'))).toBe(403);
   });
 
+  test('header fields deny, and allow', async () => {
+    const target = await okOrigin();
+    const denied = { match: { headers: [{ name: 'user-agent', regex: '^BadBot/' }] }, respond: { status: 403 } };
+    const holder = { match: { headers: [{ name: 'x-key', value: 'let-me-in' }] } };
+    const { ask } = await serve([
+      { path: '/open', policy: denied },
+      { path: '/open', targets: [target] },
+      { path: '/closed', targets: [target], policy: holder },
+      { path: '/closed', policy: { respond: { status: 403 } } },
+    ]);
+    const statuses = async (path: string, ...fields: string[]): Promise<number[]> =>
+      Promise.all(fields.map(async (field) => statusOf(await ask(getAndClose(path, field)))));
+    expect(await statuses('/open', 'User-Agent: BadBot/1.0\r\n', 'User-Agent: good\r\n', '')).toEqual([403, 200, 200]);
+    expect(await statuses('/closed', 'X-Key: let-me-in\r\n', 'X-Key: let-me\r\n', '')).toEqual([200, 403, 403]);
+  });
+
   test('a body larger than the rule allows is 413, by its length and by its chunks', async () => {
     const { ask } = await serve([{ targets: [await okOrigin()], policy: { bodyBytesMax: 4 } }]);
     const post = (fields: string, body: string): string => `POST / HTTP/1.1\r\nHost: a\r\n${fields}\r\n\r\n${body}`;

@@ -11,8 +11,10 @@ import { ListenerInput } from './listener.ts';
 import { LoadBalancerInput } from './load-balancer.ts';
 import { NodeInput } from './node.ts';
 import { RuleInput } from './rule.ts';
+import { RulePolicy } from './rule-policy.ts';
 import { TargetInput } from './target.ts';
 import { TargetGroupInput } from './target-group.ts';
+import { Mirror } from './upstream-policy.ts';
 import { VpcInput } from './vpc.ts';
 
 const targets = Type.Array(TargetInput, {
@@ -30,6 +32,20 @@ const own = {
   healthCheck: Type.Optional(HealthCheck),
 };
 
+/** A policy of a document: the group of its mirror may be named, as every group may. */
+const policy = Type.Object(
+  {
+    ...RulePolicy.properties,
+    mirror: Type.Optional(
+      Type.Object(
+        { ...Mirror.properties, targetGroup },
+        { ...closed, description: 'Copies requests to another group, whose answers are thrown away' },
+      ),
+    ),
+  },
+  { ...closed, description: 'What the rule does beyond choosing a group' },
+);
+
 const rule = RuleInput.properties;
 export const ConfigRule = Type.Object(
   {
@@ -38,7 +54,7 @@ export const ConfigRule = Type.Object(
     path: rule.path,
     isDefault: rule.isDefault,
     scheduler: rule.scheduler,
-    policy: rule.policy,
+    policy: Type.Optional(policy),
     ...own,
   },
   { ...closed, description: 'A rule of an HTTP or HTTPS listener' },

@@ -13,6 +13,7 @@ import {
   type HealthCheck,
   ID_PREFIX,
   LIMITS,
+  type Mirror,
   type TargetInput,
 } from '@openclb/model';
 import { KEY, PREFIX, type StoredKind } from '../desired/keys.ts';
@@ -214,8 +215,9 @@ function saveConfigRule(
   old: readonly Stored['listener']['rules'][number][],
   ownGroups: Set<string>,
 ): void {
-  const { targetGroup, targets, healthCheck, ...fields } = input;
-  const condition = conditionOf(input.policy);
+  const { targetGroup, targets, healthCheck, policy, ...fields } = input;
+  const named = policy?.mirror === undefined ? policy : { ...policy, mirror: mirrorById(edit, policy.mirror) };
+  const condition = conditionOf(policy);
   const place = `${input.domain ?? ''}${input.path ?? '/'}${condition}`;
   const group = groupFor(edit, { targetGroup, targets, healthCheck }, `${name}/${place}`, ownGroups);
   if (group === undefined && !answersItself(input.policy))
@@ -231,9 +233,18 @@ function saveConfigRule(
   saveRule(
     edit,
     listener,
-    { ...fields, listener: listener.id, ...(group === undefined ? {} : { targetGroup: group }) },
+    {
+      ...fields,
+      listener: listener.id,
+      ...(named === undefined ? {} : { policy: named }),
+      ...(group === undefined ? {} : { targetGroup: group }),
+    },
     before,
   );
+}
+
+function mirrorById(edit: Edit, mirror: Mirror): Mirror {
+  return { ...mirror, targetGroup: nameToId(edit, 'targetGroup', mirror.targetGroup, '/policy/mirror/targetGroup') };
 }
 
 interface GroupChoice {

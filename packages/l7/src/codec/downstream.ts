@@ -405,6 +405,12 @@ export class Http1Downstream implements Downstream, Sender, Timed {
     this.#onClosed(this);
   }
 
+  /** Slow read: nothing more could be written within `sendTimeoutMs`. */
+  #endStalled(): void {
+    giveUp(this.#exchange, 'client-stalled');
+    this.#socket.destroy();
+  }
+
   onDeadline(): void {
     switch (this.#state) {
       case State.Head:
@@ -412,7 +418,8 @@ export class Http1Downstream implements Downstream, Sender, Timed {
         else this.#close();
         return;
       case State.Busy:
-        if (this.#isBacklogged || this.#exchange.isRequestDone) this.#socket.destroy();
+        if (this.#isBacklogged) this.#endStalled();
+        else if (this.#exchange.isRequestDone) this.#socket.destroy();
         else giveUp(this.#exchange, this.#isPaused ? 'response-timeout' : 'body-timeout');
         return;
       default:

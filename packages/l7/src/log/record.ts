@@ -99,7 +99,7 @@ export function recordOf(exchange: Exchange): AccessRecord {
     upstreamAddress: member === null ? '' : `${member.target.identity.address}:${member.target.identity.port}`,
     upstreamStatus: exchange.upstreamStatus,
     attempts: exchange.attempts,
-    grpcStatus: exchange.plan?.grpcStatus ?? -1,
+    grpcStatus: exchange.plan?.grpcStatus ?? exchange.earlyGrpcStatus,
     requestBytes: exchange.requestBytes,
     responseBytes: exchange.responseBytes,
     requestMs: now - exchange.startedAt,

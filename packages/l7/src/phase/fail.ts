@@ -3,7 +3,7 @@ import { Framing } from '../codec/body.ts';
 import { countFailure } from '../counters.ts';
 import { ownLines } from '../policy/custom.ts';
 import type { Exchange } from '../state.ts';
-import { grpcFields, grpcStatusOf } from '../upstream/grpc.ts';
+import { type GrpcKind, grpcFields, grpcStatusOf } from '../upstream/grpc.ts';
 
 interface FailureRow {
   readonly status: number;
@@ -28,6 +28,7 @@ export const FAILURES = {
   'target-too-long': { status: 414, source: 'downstream', retryable: false },
   'expectation-unknown': { status: 417, source: 'downstream', retryable: false },
   'head-too-large': { status: 431, source: 'downstream', retryable: false },
+  'client-stalled': { status: 408, source: 'downstream', retryable: true },
   'client-gone': { status: 499, source: 'downstream', retryable: false },
   'source-denied': { status: 403, source: 'config', retryable: false },
   'rate-limited': { status: 429, source: 'config', retryable: true },
@@ -120,12 +121,14 @@ function endsByTrailers(exchange: Exchange, code: FailureCode): boolean {
 }
 
 /** A gRPC client reads its status in fields: an answer of trailers alone (PROTOCOL-HTTP2). */
-function failGrpc(exchange: Exchange, code: FailureCode): void {
+function failGrpc(exchange: Exchange, kind: GrpcKind, code: FailureCode): void {
   const { downstream, plan } = exchange;
-  const fields = `${grpcFields(plan!.grpc, code, FAILURES[code].status)}X-Clb-Error: ${code}\r\n`;
+  const fields = `${grpcFields(kind, code, FAILURES[code].status)}X-Clb-Error: ${code}\r\n`;
   exchange.status = 200;
   const text = ownResponse(200, fields, '', exchange.closesAfter, false);
-  plan!.grpcStatus = grpcStatusOf(code, FAILURES[code].status);
+  const status = grpcStatusOf(code, FAILURES[code].status);
+  if (plan === null) exchange.earlyGrpcStatus = status;
+  else plan.grpcStatus = status;
   exchange.responseBytes = text.length;
   downstream.write(text);
 }
@@ -149,7 +152,8 @@ export function fail(exchange: Exchange, code: FailureCode): void {
     !downstream.canKeepAlive ||
     FAILURES[code].source === 'downstream';
   exchange.isResponding = true;
-  if (exchange.plan !== null && exchange.plan.grpc !== '') return failGrpc(exchange, code);
+  const kind = exchange.plan?.grpc ?? exchange.earlyGrpc;
+  if (kind !== '') return failGrpc(exchange, kind, code);
   const page =
     exchange.rule?.policy?.errorPages?.get(exchange.status) ??
     exchange.listener?.custom?.errorPages.get(exchange.status);

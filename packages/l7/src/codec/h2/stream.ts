@@ -276,7 +276,11 @@ export class H2Stream implements Downstream, Timed {
       this.#proxy.wheel.set(this, this.#session.limits.bodyTimeoutMs);
     } else if (exchange.isActive && !this.#isBacklogged && !exchange.isRequestDone && !this.#isTunnel) {
       giveUp(exchange, this.#isPaused ? 'response-timeout' : 'body-timeout');
-    } else this.#response.abort(constants.NGHTTP2_CANCEL);
+    } else {
+      // Slow read, as in `downstream.ts`.
+      if (exchange.isActive && this.#isBacklogged && !this.#isTunnel) giveUp(exchange, 'client-stalled');
+      this.#response.abort(constants.NGHTTP2_CANCEL);
+    }
   }
 }
 
