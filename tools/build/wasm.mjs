@@ -18,8 +18,10 @@ const ARTEFACTS = {
   tcp: ['-O3', '--noAssert'],
   // On the memory of the workers, driven by the main thread.
   sync: ['-O3', '--noAssert', '--sharedMemory'],
+  // Beside the core in its worker: connections whose target is chosen late. Its static data lies above the core's.
+  binding: ['-O2', '--noAssert', '--sharedMemory', '--memoryBase', '16384', '--use', 'TRACE=0'],
 };
-const ENTRIES = { nat64: 'assembly/nat64/entry.ts', tcp: 'assembly/tcp/entry.ts', sync: 'assembly/sync/entry.ts' };
+const ENTRIES = { nat64: 'assembly/nat64/entry.ts', tcp: 'assembly/tcp/entry.ts', sync: 'assembly/sync/entry.ts', binding: 'assembly/binding/entry.ts' };
 
 mkdirSync('dist', { recursive: true });
 for (const [name, options] of Object.entries(ARTEFACTS)) {

@@ -160,8 +160,23 @@ export const ASK_LIFE_MS: u32 = 3000;
 export const SYNC_AFTER_MS: u32 = 5000;
 export const SYNC_REFRESH_MS: u32 = 60000;
 export const SYNC_CLAIM_MS: u32 = 5000;
+export const PENDING_DEFAULT: u32 = 4096;
+export const KEPT_BYTES_MAX: u32 = 16384;
+export const KEPT_BLOCK_BYTES: u32 = 2048;
+export const SERVER_FIRST_MS: u32 = 200;
+export const NAME_MS: u32 = 3000;
+export const CONNECT_MS: u32 = 1000;
+export const CONNECT_RETRIES: u32 = 3;
+export const DELIVER_MS: u32 = 200;
+export const DELIVER_RETRIES: u32 = 6;
+export const BINDING_STEP: u32 = 512;
+export const SYN_RATE_LOOK_MS: u32 = 250;
+export const SYN_RATE_QUIET_MS: u32 = 60000;
+export const COOKIE_LIFE_MS: u32 = 128000;
+export const WINDOW_SHIFT_BIT: u32 = 12;
+export const WINDOW_SHIFT_ZERO: u32 = 8;
 /** Hash of everything in this file. */
-export const LAYOUT_HASH: u32 = 1053423078;
+export const LAYOUT_HASH: u32 = 1932062388;
 
 /** What becomes of a packet. */
 export const enum Verdict {
@@ -301,6 +316,14 @@ export const enum Reason {
   PeerUnknown = 58,
   /** A packet with the key of peers whose tag is wrong or missing. */
   PeerTag = 59,
+  /** Of a connection whose target is not chosen yet: on its way to delayed binding (P26, P27). */
+  Handshake = 64,
+  /** A SYN that the director would answer itself, but it has no keys for SYN cookies yet (P26). */
+  NoCookie = 65,
+  /** Taken in for a connection whose target is not connected yet (P26). */
+  Kept = 66,
+  /** As many connections wait for their target as may (P27). */
+  PendingFull = 67,
   /** Two VLAN tags, or an 802.1ad one: a frame may carry one 802.1Q tag. */
   DoubleTag = 70,
   /** UDP-Lite (RFC 3828) to a VIP: no listener takes it. To and from EIPs it is forwarded. */
@@ -459,6 +482,10 @@ export const enum FlowFlag {
   OneWay = 32,
   /** Taken over from the standby table. */
   Promoted = 128,
+  /** The director itself speaks with the target, or with the client for it (P26). */
+  Binding = 256,
+  /** Sequence numbers, timestamps and windows are translated; bits 12 to 15 hold the window shift + 8. */
+  Translated = 512,
   /** Closed by a reset of the client that may be forged: it goes on when the client does. */
   WasEstablished = 64,
 }
@@ -481,6 +508,30 @@ export const enum OnUnknown {
   Reset = 0,
   /** Nothing. */
   Drop = 1,
+}
+
+/** Who answers the SYN of a client (P26, P27). */
+export const enum Handshake {
+  /** The target. */
+  Target = 0,
+  /** The director, which connects to the target when the client has proved itself. */
+  Director = 1,
+  /** The target, and above a rate of SYNs the director. */
+  Auto = 2,
+  /** The director, which reads the name that the client asks for before it chooses a target. */
+  Domain = 3,
+}
+
+/** How far a delayed binding is. */
+export const enum PendingState {
+  /** Not in use. */
+  Free = 0,
+  /** The client has proved itself; its first data is awaited. */
+  Proved = 1,
+  /** A SYN is on its way to the target. */
+  Connecting = 2,
+  /** The target is connected; it has not acknowledged all that was kept. */
+  Delivering = 3,
 }
 
 /** What is known of a datagram in fragments. */
@@ -519,6 +570,8 @@ export const enum AddressKind {
   Target = 9,
   /** As Target → the only listener slot that uses it, or NONE when there are several (P8). */
   Rebuild = 10,
+  /** (listener slot, digest of a domain name) → group slot (P27). */
+  Domain = 12,
   /** (net 0, target address) of encapsulation none: replies come back untunnelled (LVS-NAT). */
   Routed = 11,
 }
@@ -579,6 +632,8 @@ export const enum Step {
   Verdict = 13,
   /** Access list asked. a = 1 when it lets the flow in. */
   Guard = 14,
+  /** Left to delayed binding. a = Handshake, b = 1 when the flow has its target. */
+  Handshake = 15,
 }
 
 /** What a port row says about the link. */
@@ -1023,9 +1078,11 @@ export class BankHeader {
   peerKey1: u64;
   /** Other directors, PEERS_MAX at most. */
   peers: u32;
-  /** Another number when access lists or what they guard have changed: then flows are looked at again. */
+  /** Another number when access lists or their use have changed: flows are looked at again. */
   accessEpoch: u32;
-  private padding0: u64;
+  /** Listeners whose connections are not left to the target from the first packet on (P26, P27). */
+  handshakes: u32;
+  private padding0: u32;
   private padding1: u64;
   private padding2: u64;
   @inline static at(address: usize): BankHeader { return changetype<BankHeader>(address); }
@@ -1053,6 +1110,7 @@ if (offsetof<BankHeader>('peerKey0') != 144) ERROR('BankHeader.peerKey0 has move
 if (offsetof<BankHeader>('peerKey1') != 152) ERROR('BankHeader.peerKey1 has moved');
 if (offsetof<BankHeader>('peers') != 160) ERROR('BankHeader.peers has moved');
 if (offsetof<BankHeader>('accessEpoch') != 164) ERROR('BankHeader.accessEpoch has moved');
+if (offsetof<BankHeader>('handshakes') != 168) ERROR('BankHeader.handshakes has moved');
 if (offsetof<BankHeader>() != 192) ERROR('BankHeader has another size');
 
 /** Words between main thread and workers; one cache line. */
@@ -1335,7 +1393,8 @@ export class ListenerRow {
   stickySeconds: u16;
   /** OnUnknown. */
   onUnknown: u8;
-  private padding0: u8;
+  /** Handshake. */
+  handshake: u8;
   @inline static at(address: usize): ListenerRow { return changetype<ListenerRow>(address); }
 }
 export const LISTENER_ROW_BYTES: u32 = 64;
@@ -1357,6 +1416,7 @@ if (offsetof<ListenerRow>('meter') != 52) ERROR('ListenerRow.meter has moved');
 if (offsetof<ListenerRow>('access') != 56) ERROR('ListenerRow.access has moved');
 if (offsetof<ListenerRow>('stickySeconds') != 60) ERROR('ListenerRow.stickySeconds has moved');
 if (offsetof<ListenerRow>('onUnknown') != 62) ERROR('ListenerRow.onUnknown has moved');
+if (offsetof<ListenerRow>('handshake') != 63) ERROR('ListenerRow.handshake has moved');
 if (offsetof<ListenerRow>() != 64) ERROR('ListenerRow has another size');
 
 /** A target in a group, sorted by stable id. */
@@ -1454,7 +1514,9 @@ export class MemoryMap {
   bankAccessRules: u32;
   /** Rules of all access lists together; nodes are twice as many. */
   accessMax: u32;
-  private padding0: u32;
+  /** Address of the CookieState. */
+  cookies: u32;
+  private padding0: u64;
   private padding1: u64;
   private padding2: u64;
   private padding3: u64;
@@ -1466,7 +1528,6 @@ export class MemoryMap {
   private padding9: u64;
   private padding10: u64;
   private padding11: u64;
-  private padding12: u64;
   @inline static at(address: usize): MemoryMap { return changetype<MemoryMap>(address); }
 }
 export const MEMORY_MAP_BYTES: u32 = 256;
@@ -1509,6 +1570,7 @@ if (offsetof<MemoryMap>('bankPeers') != 140) ERROR('MemoryMap.bankPeers has move
 if (offsetof<MemoryMap>('bankAccessNodes') != 144) ERROR('MemoryMap.bankAccessNodes has moved');
 if (offsetof<MemoryMap>('bankAccessRules') != 148) ERROR('MemoryMap.bankAccessRules has moved');
 if (offsetof<MemoryMap>('accessMax') != 152) ERROR('MemoryMap.accessMax has moved');
+if (offsetof<MemoryMap>('cookies') != 156) ERROR('MemoryMap.cookies has moved');
 if (offsetof<MemoryMap>() != 256) ERROR('MemoryMap has another size');
 
 /** A resolved neighbour: open addressing by address, linear probing. */
@@ -1950,6 +2012,10 @@ export class WorkerMap {
   sticky: u32;
   /** Meters, METER_ROW_BYTES each, one a listener slot. */
   meters: u32;
+  /** Address of the BindingState, or 0. */
+  binding: u32;
+  /** Address of the BindingListeners, one a listener slot. */
+  bindingListeners: u32;
   private padding0: u64;
   private padding1: u64;
   private padding2: u64;
@@ -1957,7 +2023,6 @@ export class WorkerMap {
   private padding4: u64;
   private padding5: u64;
   private padding6: u64;
-  private padding7: u64;
   @inline static at(address: usize): WorkerMap { return changetype<WorkerMap>(address); }
 }
 export const WORKER_MAP_BYTES: u32 = 192;
@@ -1993,6 +2058,8 @@ if (offsetof<WorkerMap>('fragments') != 112) ERROR('WorkerMap.fragments has move
 if (offsetof<WorkerMap>('asks') != 116) ERROR('WorkerMap.asks has moved');
 if (offsetof<WorkerMap>('sticky') != 120) ERROR('WorkerMap.sticky has moved');
 if (offsetof<WorkerMap>('meters') != 124) ERROR('WorkerMap.meters has moved');
+if (offsetof<WorkerMap>('binding') != 128) ERROR('WorkerMap.binding has moved');
+if (offsetof<WorkerMap>('bindingListeners') != 132) ERROR('WorkerMap.bindingListeners has moved');
 if (offsetof<WorkerMap>() != 192) ERROR('WorkerMap has another size');
 
 /** What one worker keeps between bursts. */
@@ -3862,3 +3929,221 @@ if (offsetof<AccessRule>('action') != 1) ERROR('AccessRule.action has moved');
 if (offsetof<AccessRule>('firstPort') != 2) ERROR('AccessRule.firstPort has moved');
 if (offsetof<AccessRule>('lastPort') != 4) ERROR('AccessRule.lastPort has moved');
 if (offsetof<AccessRule>() != 8) ERROR('AccessRule has another size');
+
+/** Head of the delayed bindings of one worker. */
+@unmanaged
+export class BindingState {
+  /** Address of the PendingRows. */
+  rows: u32;
+  /** How many of them. */
+  rowsMax: u32;
+  /** Address of the chains by hash: u32 row + 1. */
+  heads: u32;
+  /** Chains - 1. */
+  headMask: u32;
+  /** Address of the blocks of kept data. */
+  blocks: u32;
+  /** How many of them. */
+  blocksMax: u32;
+  /** Address of KEPT_BYTES_MAX bytes in which kept data is read as one piece. */
+  text: u32;
+  /** First free row + 1, or 0. */
+  free: u32;
+  /** First row that was never used. */
+  fresh: u32;
+  /** Rows in use. */
+  count: u32;
+  /** First free block + 1, or 0. */
+  blockFree: u32;
+  /** First block that was never used. */
+  blockFresh: u32;
+  /** Where the timers go on. */
+  cursor: u32;
+  /** When the rates of new connections were looked at last. */
+  lookedMs: u32;
+  /** SYNs answered by the director. */
+  answered: u64;
+  /** Handshakes proved by a cookie. */
+  valid: u64;
+  /** Segments without a flow whose cookie is wrong or too old. */
+  invalid: u64;
+  /** Connections handed over to a target. */
+  bound: u64;
+  /** Connections ended because their target was silent. */
+  noAnswer: u64;
+  /** Connections ended because their target refused them. */
+  refused: u64;
+  /** Proved handshakes for which there was no row. */
+  full: u64;
+  /** Segments whose data was not kept: more than KEPT_BYTES_MAX, or no block left. */
+  tooLarge: u64;
+  /** Connections bound by the name that they asked for. */
+  byName: u64;
+  /** Connections of a listener with domains that named none of them. */
+  noName: u64;
+  /** Connections that their client gave up before they were bound. */
+  ended: u64;
+  private padding0: u64;
+  private padding1: u64;
+  private padding2: u64;
+  private padding3: u64;
+  private padding4: u64;
+  private padding5: u64;
+  @inline static at(address: usize): BindingState { return changetype<BindingState>(address); }
+}
+export const BINDING_STATE_BYTES: u32 = 192;
+if (offsetof<BindingState>('rows') != 0) ERROR('BindingState.rows has moved');
+if (offsetof<BindingState>('rowsMax') != 4) ERROR('BindingState.rowsMax has moved');
+if (offsetof<BindingState>('heads') != 8) ERROR('BindingState.heads has moved');
+if (offsetof<BindingState>('headMask') != 12) ERROR('BindingState.headMask has moved');
+if (offsetof<BindingState>('blocks') != 16) ERROR('BindingState.blocks has moved');
+if (offsetof<BindingState>('blocksMax') != 20) ERROR('BindingState.blocksMax has moved');
+if (offsetof<BindingState>('text') != 24) ERROR('BindingState.text has moved');
+if (offsetof<BindingState>('free') != 28) ERROR('BindingState.free has moved');
+if (offsetof<BindingState>('fresh') != 32) ERROR('BindingState.fresh has moved');
+if (offsetof<BindingState>('count') != 36) ERROR('BindingState.count has moved');
+if (offsetof<BindingState>('blockFree') != 40) ERROR('BindingState.blockFree has moved');
+if (offsetof<BindingState>('blockFresh') != 44) ERROR('BindingState.blockFresh has moved');
+if (offsetof<BindingState>('cursor') != 48) ERROR('BindingState.cursor has moved');
+if (offsetof<BindingState>('lookedMs') != 52) ERROR('BindingState.lookedMs has moved');
+if (offsetof<BindingState>('answered') != 56) ERROR('BindingState.answered has moved');
+if (offsetof<BindingState>('valid') != 64) ERROR('BindingState.valid has moved');
+if (offsetof<BindingState>('invalid') != 72) ERROR('BindingState.invalid has moved');
+if (offsetof<BindingState>('bound') != 80) ERROR('BindingState.bound has moved');
+if (offsetof<BindingState>('noAnswer') != 88) ERROR('BindingState.noAnswer has moved');
+if (offsetof<BindingState>('refused') != 96) ERROR('BindingState.refused has moved');
+if (offsetof<BindingState>('full') != 104) ERROR('BindingState.full has moved');
+if (offsetof<BindingState>('tooLarge') != 112) ERROR('BindingState.tooLarge has moved');
+if (offsetof<BindingState>('byName') != 120) ERROR('BindingState.byName has moved');
+if (offsetof<BindingState>('noName') != 128) ERROR('BindingState.noName has moved');
+if (offsetof<BindingState>('ended') != 136) ERROR('BindingState.ended has moved');
+if (offsetof<BindingState>() != 192) ERROR('BindingState has another size');
+
+/** A client that has proved itself and has no target yet. */
+@unmanaged
+export class PendingRow {
+  /** Client address. */
+  clientHigh: u64;
+  clientLow: u64;
+  @inline get client(): usize { return changetype<usize>(this) + 0; }
+  /** Outer source of a client inside a VPC, or zeros. */
+  clientHostHigh: u64;
+  clientHostLow: u64;
+  @inline get clientHost(): usize { return changetype<usize>(this) + 16; }
+  /** Listener slot. */
+  listener: u32;
+  /** Client port. */
+  clientPort: u16;
+  /** PendingState. */
+  state: u8;
+  /** Times that the SYN or the data were sent again. */
+  retries: u8;
+  /** Hash of the forward key. */
+  hash: u32;
+  /** Next row of the chain + 1; while free next free row + 1; or 0. */
+  next: u32;
+  /** Slot of the flow entry, or NONE. */
+  flow: u32;
+  /** Our initial sequence number. */
+  cookie: u32;
+  /** Initial sequence number of the client. */
+  isn: u32;
+  /** Newest TSval of the client. */
+  tsval: u32;
+  /** Group slot that its name has chosen, or NONE. */
+  group: u32;
+  /** Bytes of the client kept and acknowledged. */
+  kept: u32;
+  /** Bytes of them that the target has acknowledged. */
+  acknowledged: u32;
+  /** First block + 1, or 0. */
+  firstBlock: u32;
+  /** Last block + 1, or 0. */
+  lastBlock: u32;
+  /** When the handshake was proved. */
+  startedMs: u32;
+  /** When the timer has something to do. */
+  dueMs: u32;
+  /** Newest TSval of the target. */
+  targetTsval: u32;
+  /** MSS of the target. */
+  targetMss: u16;
+  /** MSS of the client. */
+  mss: u16;
+  /** Window field of the last segment of the client. */
+  window: u16;
+  /** Window scale of the client, or NO_SCALE. */
+  scale: u8;
+  /** 1: the client sends timestamps. */
+  hasTimestamp: u8;
+  /** 1: the client permits SACK. */
+  sackPermitted: u8;
+  /** 1: the target sends timestamps. */
+  targetTimestamp: u8;
+  /** Room for a later field. */
+  spare: u16;
+  private padding0: u32;
+  private padding1: u64;
+  private padding2: u64;
+  @inline static at(address: usize): PendingRow { return changetype<PendingRow>(address); }
+}
+export const PENDING_ROW_BYTES: u32 = 128;
+if (offsetof<PendingRow>('clientHigh') != 0) ERROR('PendingRow.client has moved');
+if (offsetof<PendingRow>('clientHostHigh') != 16) ERROR('PendingRow.clientHost has moved');
+if (offsetof<PendingRow>('listener') != 32) ERROR('PendingRow.listener has moved');
+if (offsetof<PendingRow>('clientPort') != 36) ERROR('PendingRow.clientPort has moved');
+if (offsetof<PendingRow>('state') != 38) ERROR('PendingRow.state has moved');
+if (offsetof<PendingRow>('retries') != 39) ERROR('PendingRow.retries has moved');
+if (offsetof<PendingRow>('hash') != 40) ERROR('PendingRow.hash has moved');
+if (offsetof<PendingRow>('next') != 44) ERROR('PendingRow.next has moved');
+if (offsetof<PendingRow>('flow') != 48) ERROR('PendingRow.flow has moved');
+if (offsetof<PendingRow>('cookie') != 52) ERROR('PendingRow.cookie has moved');
+if (offsetof<PendingRow>('isn') != 56) ERROR('PendingRow.isn has moved');
+if (offsetof<PendingRow>('tsval') != 60) ERROR('PendingRow.tsval has moved');
+if (offsetof<PendingRow>('group') != 64) ERROR('PendingRow.group has moved');
+if (offsetof<PendingRow>('kept') != 68) ERROR('PendingRow.kept has moved');
+if (offsetof<PendingRow>('acknowledged') != 72) ERROR('PendingRow.acknowledged has moved');
+if (offsetof<PendingRow>('firstBlock') != 76) ERROR('PendingRow.firstBlock has moved');
+if (offsetof<PendingRow>('lastBlock') != 80) ERROR('PendingRow.lastBlock has moved');
+if (offsetof<PendingRow>('startedMs') != 84) ERROR('PendingRow.startedMs has moved');
+if (offsetof<PendingRow>('dueMs') != 88) ERROR('PendingRow.dueMs has moved');
+if (offsetof<PendingRow>('targetTsval') != 92) ERROR('PendingRow.targetTsval has moved');
+if (offsetof<PendingRow>('targetMss') != 96) ERROR('PendingRow.targetMss has moved');
+if (offsetof<PendingRow>('mss') != 98) ERROR('PendingRow.mss has moved');
+if (offsetof<PendingRow>('window') != 100) ERROR('PendingRow.window has moved');
+if (offsetof<PendingRow>('scale') != 102) ERROR('PendingRow.scale has moved');
+if (offsetof<PendingRow>('hasTimestamp') != 103) ERROR('PendingRow.hasTimestamp has moved');
+if (offsetof<PendingRow>('sackPermitted') != 104) ERROR('PendingRow.sackPermitted has moved');
+if (offsetof<PendingRow>('targetTimestamp') != 105) ERROR('PendingRow.targetTimestamp has moved');
+if (offsetof<PendingRow>('spare') != 106) ERROR('PendingRow.spare has moved');
+if (offsetof<PendingRow>() != 128) ERROR('PendingRow has another size');
+
+/** What a worker knows of the SYN rate of a listener. */
+@unmanaged
+export class BindingListener {
+  /** 0: off. 1: off, but its cookies are still good. 2: the director answers SYNs. */
+  active: u32;
+  /** SYNs answered since the last look. */
+  answered: u32;
+  /** Flows created until the last look, low bits. */
+  created: u32;
+  /** New flows refused until the last look, low bits. */
+  dropped: u32;
+  /** Last look at which the rate was at least half of the watermark. */
+  busyMs: u32;
+  /** When it was left. */
+  leftMs: u32;
+  /** SYNs a second of the director from which it answers them itself. Written with the image. */
+  rate: u32;
+  private padding0: u32;
+  @inline static at(address: usize): BindingListener { return changetype<BindingListener>(address); }
+}
+export const BINDING_LISTENER_BYTES: u32 = 32;
+if (offsetof<BindingListener>('active') != 0) ERROR('BindingListener.active has moved');
+if (offsetof<BindingListener>('answered') != 4) ERROR('BindingListener.answered has moved');
+if (offsetof<BindingListener>('created') != 8) ERROR('BindingListener.created has moved');
+if (offsetof<BindingListener>('dropped') != 12) ERROR('BindingListener.dropped has moved');
+if (offsetof<BindingListener>('busyMs') != 16) ERROR('BindingListener.busyMs has moved');
+if (offsetof<BindingListener>('leftMs') != 20) ERROR('BindingListener.leftMs has moved');
+if (offsetof<BindingListener>('rate') != 24) ERROR('BindingListener.rate has moved');
+if (offsetof<BindingListener>() != 32) ERROR('BindingListener has another size');

@@ -2,7 +2,9 @@
 // Nothing is kept in data segments: a second instance on one memory would run them again and undo what a worker has changed.
 import {
   BankHeader,
+  BindingState,
   ControlBlock,
+  CookieState,
   LAYOUT_HASH,
   MAP_MAGIC,
   MemoryMap,
@@ -44,6 +46,9 @@ export let endpoint: usize = 0;
 export let ways: usize = 0;
 export let asks: usize = 0;
 export let meters: usize = 0;
+export let binding: BindingState = changetype<BindingState>(0);
+export let bindingListeners: usize = 0;
+export let cookies: CookieState = changetype<CookieState>(0);
 export let endpointShared: usize = 0;
 export let standby: StandbyState = changetype<StandbyState>(0);
 
@@ -89,6 +94,7 @@ export function init(mapAddress: usize, workerNumber: u32): bool {
   portRows = map.portRows;
   endpointShared = map.endpointShared;
   standby = changetype<StandbyState>(map.standby);
+  cookies = changetype<CookieState>(map.cookies);
   addressMask = map.addressSlots - 1;
   initWorker();
   setBank(0);
@@ -120,6 +126,8 @@ function initWorker(): void {
   ways = workerMap.ways;
   asks = workerMap.asks;
   meters = workerMap.meters;
+  binding = changetype<BindingState>(workerMap.binding);
+  bindingListeners = workerMap.bindingListeners;
 }
 
 /** Points the tables at the bank of a generation; 0 means none. */

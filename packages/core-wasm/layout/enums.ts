@@ -91,6 +91,10 @@ export const reasonEnum = enumeration(
     AskLimited: [57, 'In mid-flow and unknown here, above the rate of questions to the peers.'],
     PeerUnknown: [58, 'A packet of a peer that belongs to no flow of ours either.'],
     PeerTag: [59, 'A packet with the key of peers whose tag is wrong or missing.'],
+    Handshake: [64, 'Of a connection whose target is not chosen yet: on its way to delayed binding (P26, P27).'],
+    NoCookie: [65, 'A SYN that the director would answer itself, but it has no keys for SYN cookies yet (P26).'],
+    Kept: [66, 'Taken in for a connection whose target is not connected yet (P26).'],
+    PendingFull: [67, 'As many connections wait for their target as may (P27).'],
     DoubleTag: [70, 'Two VLAN tags, or an 802.1ad one: a frame may carry one 802.1Q tag.'],
     UdpLite: [71, 'UDP-Lite (RFC 3828) to a VIP: no listener takes it. To and from EIPs it is forwarded.'],
     LimitPackets: [72, 'Over the packet rate of its service (P33).'],
@@ -195,6 +199,11 @@ export const flowFlagEnum = enumeration('FlowFlag', 'Bits of FlowEntry.flags.', 
   Rescheduled: [16, 'Given another target after its own was removed or died.'],
   OneWay: [32, 'Without a reverse key: replies do not pass here.'],
   Promoted: [128, 'Taken over from the standby table.'],
+  Binding: [256, 'The director itself speaks with the target, or with the client for it (P26).'],
+  Translated: [
+    512,
+    'Sequence numbers, timestamps and windows are translated; bits 12 to 15 hold the window shift + 8.',
+  ],
   WasEstablished: [64, 'Closed by a reset of the client that may be forged: it goes on when the client does.'],
 });
 export const FlowFlag = valuesOf(flowFlagEnum);
@@ -213,6 +222,22 @@ export const onUnknownEnum = enumeration('OnUnknown', 'What a client gets whose 
 });
 export const OnUnknown = valuesOf(onUnknownEnum);
 
+export const handshakeEnum = enumeration('Handshake', 'Who answers the SYN of a client (P26, P27).', {
+  Target: [0, 'The target.'],
+  Director: [1, 'The director, which connects to the target when the client has proved itself.'],
+  Auto: [2, 'The target, and above a rate of SYNs the director.'],
+  Domain: [3, 'The director, which reads the name that the client asks for before it chooses a target.'],
+});
+export const Handshake = valuesOf(handshakeEnum);
+
+export const pendingStateEnum = enumeration('PendingState', 'How far a delayed binding is.', {
+  Free: [0, 'Not in use.'],
+  Proved: [1, 'The client has proved itself; its first data is awaited.'],
+  Connecting: [2, 'A SYN is on its way to the target.'],
+  Delivering: [3, 'The target is connected; it has not acknowledged all that was kept.'],
+});
+export const PendingState = valuesOf(pendingStateEnum);
+
 export const addressKindEnum = enumeration('AddressKind', 'What an entry of the address table says about its key.', {
   Empty: [0, 'Not in use.'],
   Listener: [1, '(net, VIP, vport, protocol) → listener slot.'],
@@ -225,6 +250,7 @@ export const addressKindEnum = enumeration('AddressKind', 'What an entry of the 
   Trusted: [8, '(outer source from which tunnels are accepted) → 0.'],
   Target: [9, '(net, target address, port, protocol) → target slot: the reverse key.'],
   Rebuild: [10, 'As Target → the only listener slot that uses it, or NONE when there are several (P8).'],
+  Domain: [12, '(listener slot, digest of a domain name) → group slot (P27).'],
   Routed: [11, '(net 0, target address) of encapsulation none: replies come back untunnelled (LVS-NAT).'],
 });
 export const AddressKind = valuesOf(addressKindEnum);
@@ -268,6 +294,7 @@ export const stepEnum = enumeration('Step', 'Steps of the walks, as trace record
   Eip: [12, 'EIP translated. a = row, b = net.'],
   Verdict: [13, 'End of the walk. a = Verdict, b = Reason.'],
   Guard: [14, 'Access list asked. a = 1 when it lets the flow in.'],
+  Handshake: [15, 'Left to delayed binding. a = Handshake, b = 1 when the flow has its target.'],
 });
 export const Step = valuesOf(stepEnum);
 
@@ -291,6 +318,8 @@ export const ENUMS = [
   flowFlagEnum,
   flowSyncEnum,
   onUnknownEnum,
+  handshakeEnum,
+  pendingStateEnum,
   fragmentProgressEnum,
   addressKindEnum,
   rowFlagEnum,

@@ -1,5 +1,6 @@
 // The layout of the shared memory: records, enumerations, limits. Add a record to RECORDS and it is generated, checked and documented.
 import { AccessNode, AccessRule } from './access.ts';
+import { BindingListener, BindingState, PendingRow, bindingLimits } from './binding.ts';
 import {
   EndpointBank,
   EndpointPort,
@@ -34,6 +35,7 @@ import * as records from './records.ts';
 import type { Field, Layout } from './record.ts';
 
 export * from './access.ts';
+export * from './binding.ts';
 export * from './endpoint.ts';
 export * from './enumeration.ts';
 export * from './enums.ts';
@@ -86,6 +88,9 @@ export const RECORDS: readonly Layout<Record<string, Field>>[] = [
   AskRow,
   AccessNode,
   AccessRule,
+  BindingState,
+  PendingRow,
+  BindingListener,
 ];
 
 /** Named constants beside the limits that AssemblyScript gets as well. */
@@ -95,6 +100,7 @@ export const CONSTANTS: Readonly<Record<string, number>> = {
   ...nat64Limits,
   ...meterLimits,
   ...syncLimits,
+  ...bindingLimits,
 };
 
 /** Plain enumerations that AssemblyScript gets as well. */

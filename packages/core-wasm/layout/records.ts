@@ -45,6 +45,7 @@ export const MemoryMap = record(
     bankAccessNodes: ['u32', 'Offset of the AccessNodes in a bank.'],
     bankAccessRules: ['u32', 'Offset of the AccessRules in a bank.'],
     accessMax: ['u32', 'Rules of all access lists together; nodes are twice as many.'],
+    cookies: ['u32', 'Address of the CookieState.'],
   },
 );
 
@@ -84,6 +85,8 @@ export const WorkerMap = record('WorkerMap', 192, 'Regions of one worker.', {
   asks: ['u32', 'Address of the AskRows, ASK_ROWS of them.'],
   sticky: ['u32', 'Address of the StickyEntries, STICKY_ROWS of them.'],
   meters: ['u32', 'Meters, METER_ROW_BYTES each, one a listener slot.'],
+  binding: ['u32', 'Address of the BindingState, or 0.'],
+  bindingListeners: ['u32', 'Address of the BindingListeners, one a listener slot.'],
 });
 
 export const ControlBlock = record('ControlBlock', 64, 'Words between main thread and workers; one cache line.', {
@@ -169,10 +172,8 @@ export const BankHeader = record('BankHeader', 192, 'First bytes of an image ban
   peerKey0: ['u64', 'Key of the tag on peer packets, first half; 0 and 0: no cluster.'],
   peerKey1: ['u64', 'Second half.'],
   peers: ['u32', 'Other directors, PEERS_MAX at most.'],
-  accessEpoch: [
-    'u32',
-    'Another number when access lists or what they guard have changed: then flows are looked at again.',
-  ],
+  accessEpoch: ['u32', 'Another number when access lists or their use have changed: flows are looked at again.'],
+  handshakes: ['u32', 'Listeners whose connections are not left to the target from the first packet on (P26, P27).'],
 });
 
 export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
@@ -194,6 +195,7 @@ export const ListenerRow = record('ListenerRow', 64, 'A listener, by slot.', {
   access: ['u32', 'First node of the access list in the family of the VIP.'],
   stickySeconds: ['u16', 'How long a client keeps its target for new flows (P34); 0: not at all.'],
   onUnknown: ['u8', 'OnUnknown.'],
+  handshake: ['u8', 'Handshake.'],
 });
 
 export const TargetRow = record('TargetRow', 64, 'A target, by slot.', {

@@ -7,6 +7,7 @@ const FILES: Readonly<Record<Artefact, string>> = {
   check: 'core.check.wasm',
   trace: 'core.trace.wasm',
   sync: 'sync.wasm',
+  binding: 'binding.wasm',
 };
 
 interface FileSystem {

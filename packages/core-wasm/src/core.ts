@@ -24,7 +24,7 @@ import { buildProbe, type ProbePacket } from './probe.ts';
 import type { LinearMemory, MemoryPlan, WorkerPlan } from './plan.ts';
 
 /** Which build of the core: plain memory, shared memory, with assertions, or with trace records. */
-export type Artefact = 'plain' | 'shared' | 'check' | 'trace' | 'sync';
+export type Artefact = 'plain' | 'shared' | 'check' | 'trace' | 'sync' | 'binding';
 
 /** What `Core.open` needs: the memory, its plan, and which worker this is. */
 export interface CoreOptions {

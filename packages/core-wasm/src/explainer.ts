@@ -5,7 +5,8 @@ import { Health, PacketFlag, nameOf, reasonEnum, verdictEnum } from '../layout/i
 import { Core } from './core.ts';
 import { type Explanation, type ExplainNames, explain as explainOn } from './explain.ts';
 import { hashText } from './hash.ts';
-import { type DirectorTables, ImageWriter, type ListenerInput } from './image.ts';
+import type { DirectorTables, ListenerInput } from './image-input.ts';
+import { ImageWriter } from './image.ts';
 import { NextHopTable } from './next-hop.ts';
 import { type MemoryPlan, allocate, planMemory } from './plan.ts';
 import { type Slots, createSlots } from './slots.ts';

@@ -1,5 +1,6 @@
 // The words of an image as the numbers of the core.
-import { Encapsulation, OnRemove, OnUnknown, Scheduler, Translation } from '../layout/index.ts';
+import { Encapsulation, Handshake, OnRemove, OnUnknown, Scheduler, Translation } from '../layout/index.ts';
+import type { ListenerInput } from './image-input.ts';
 
 export const TRANSLATION = { none: Translation.None, dnat: Translation.Dnat, fullnat: Translation.FullNat } as const;
 export const SCHEDULER = {
@@ -16,3 +17,8 @@ export const ENCAPSULATION = {
   ipip: Encapsulation.Ipip,
   gre: Encapsulation.Gre,
 } as const;
+
+const SYN_PROXY = { off: Handshake.Target, on: Handshake.Director, auto: Handshake.Auto } as const;
+
+export const handshakeOf = ({ synProxy, domains }: ListenerInput): number =>
+  domains !== undefined && domains.length > 0 ? Handshake.Domain : SYN_PROXY[synProxy ?? 'off'];

@@ -3,9 +3,11 @@
 import {
   AddressKind,
   BankHeader,
+  BindingListener,
   ControlBlock,
   EipRow,
   GroupRow,
+  Handshake,
   Health,
   HostRow,
   ListenerRow,
@@ -18,94 +20,20 @@ import {
   limits,
   syncLimits,
 } from '../layout/index.ts';
-import { type AccessListInput, type BuiltAccess } from './access-lists.ts';
+import { type BuiltAccess } from './access-lists.ts';
 import { AccessWriter, rootOf } from './access-writer.ts';
-import { ENCAPSULATION, ON_REMOVE, ON_UNKNOWN, SCHEDULER, TRANSLATION } from './image-words.ts';
+import { ENCAPSULATION, ON_REMOVE, ON_UNKNOWN, SCHEDULER, TRANSLATION, handshakeOf } from './image-words.ts';
 import { AddressTable } from './address-table.ts';
 import { isMapped, parseAddress } from './address.ts';
+import { domainDigest } from './domain.ts';
 import { maglev, sortedById } from './hash.ts';
+import type { AddressPair, DirectorTables, ListenerInput } from './image-input.ts';
 import type { LinearMemory, MemoryPlan } from './plan.ts';
 import { ServiceMeters } from './service-meters.ts';
 import type { Slots } from './slots.ts';
 
-interface AddressPair {
-  readonly v4?: string | undefined;
-  readonly v6?: string | undefined;
-}
-
-/** A listener (net, VIP, port, protocol), how it translates and which group it serves. */
-export interface ListenerInput {
-  readonly id: string;
-  readonly net: number;
-  readonly vip: string;
-  readonly vport: number;
-  readonly protocol: number;
-  readonly translation: 'none' | 'dnat' | 'fullnat';
-  readonly scheduler: 'maglev' | 'wrr' | 'ip-hash' | 'least-connections';
-  readonly group: string;
-  readonly directReturn: boolean;
-  readonly idleSeconds: number;
-  readonly onRemove: 'run' | 'reset' | 'reschedule';
-  /** How long a client keeps its target for new flows (P34); not at all by default. */
-  readonly stickySeconds?: number | undefined;
-  /** New flows a second that each worker lets in; no limit by default. */
-  readonly newFlowsPerSecond?: number | undefined;
-  /** Age in seconds from which the peers hear of a flow; 5 by default. */
-  readonly syncAfterSeconds?: number | undefined;
-  /** What a client gets whose connection no director knows; a reset by default. */
-  readonly onUnknown?: 'reset' | 'drop' | undefined;
-  /** Rows of one name are one service, with one meter; the id when absent. */
-  readonly name?: string | undefined;
-  /** Id of the access list that new flows must pass. */
-  readonly access?: string | undefined;
-}
-
-/** A target as an image names it: where it lives, and the tunnel that leads there. */
-export interface TargetInput {
-  readonly id: string;
-  readonly net: number;
-  readonly address: string;
-  readonly port: number;
-  readonly encapsulation: 'none' | 'l2' | 'ipip' | 'gre';
-  readonly host: string | null;
-}
-
-/** A target group: its members, their weights, and the size of its Maglev table. */
-export interface GroupInput {
-  readonly id: string;
-  readonly slots: number;
-  readonly targets: readonly { readonly target: string; readonly weight: number }[];
-  readonly check: { readonly type: string };
-}
-
-/** What the core needs of a director's image; @openclb/model's DirectorImage is one. */
-export interface DirectorTables {
-  readonly self: { readonly id: string; readonly ordinal: number };
-  readonly tunnels: readonly ({ readonly node: string; readonly worker: number } & AddressPair)[];
-  readonly anycast: AddressPair;
-  readonly probe: AddressPair;
-  readonly vips: readonly { readonly net: number; readonly address: string }[];
-  readonly listeners: readonly ListenerInput[];
-  readonly groups: readonly GroupInput[];
-  readonly targets: readonly TargetInput[];
-  readonly hosts: readonly ({ readonly id: string } & AddressPair)[];
-  readonly eips: readonly {
-    readonly id: string;
-    readonly eip: string;
-    readonly net: number;
-    readonly address: string;
-    readonly host: string;
-  }[];
-  readonly trusted: readonly string[];
-  /** Lists that `access` of a listener names. */
-  readonly accessLists?: readonly AccessListInput[] | undefined;
-  /** The other directors, and the key of what they send each other (P9); none by default. */
-  readonly peers?: readonly ({ readonly ordinal: number } & AddressPair)[] | undefined;
-  /** 16 bytes. */
-  readonly peerKey?: Uint8Array | undefined;
-  /** Local addresses and ports of full NAT (P18); 16 addresses with all ports from 1,024 on by default. */
-  readonly pool?: { readonly addresses: number; readonly firstPort: number; readonly ports: number } | undefined;
-}
+/** SYNs a second from which `auto` answers them itself when nothing is said. */
+const SYN_RATE_DEFAULT = 10_000;
 
 const syncAfterMs = ({ syncAfterSeconds }: ListenerInput): number =>
   syncAfterSeconds === undefined ? syncLimits.SYNC_AFTER_MS : syncAfterSeconds * 1000;
@@ -321,6 +249,8 @@ export class ImageWriter {
       this.view.setUint32(row + ListenerRow.at.syncAfterMs, syncAfterMs(listener), true);
       this.view.setUint16(row + ListenerRow.at.stickySeconds, listener.stickySeconds ?? 0, true);
       this.bytes[row + ListenerRow.at.onUnknown] = ON_UNKNOWN[listener.onUnknown ?? 'reset'];
+      this.bytes[row + ListenerRow.at.handshake] = handshakeOf(listener);
+      this.synRate(listener);
       this.view.setUint16(row + ListenerRow.at.vport, listener.vport, true);
       this.bytes[row + ListenerRow.at.protocol] = listener.protocol;
       this.bytes[row + ListenerRow.at.translation] = TRANSLATION[listener.translation];
@@ -382,10 +312,12 @@ export class ImageWriter {
         slot,
       );
       addresses.put(AddressKind.Vip, listener.net, parseAddress(listener.vip), 0, 0, 0);
+      for (const { domain, group } of listener.domains ?? [])
+        addresses.put(AddressKind.Domain, slot, domainDigest(domain), 0, 0, this.slot('groups', group));
       if (listener.directReturn || listener.translation === 'none') continue;
-      for (const { target: id } of sortedById(
-        (groups.get(listener.group)?.targets ?? []).map((member) => ({ ...member, id: member.target })),
-      )) {
+      const named = new Set([listener.group, ...(listener.domains ?? []).map(({ group }) => group)]);
+      const members = new Set([...named].flatMap((id) => groups.get(id)?.targets.map(({ target }) => target) ?? []));
+      for (const { id } of sortedById([...members].map((id) => ({ id })))) {
         const target = targets.get(id);
         if (target === undefined) continue;
         const address = parseAddress(target.address);
@@ -410,6 +342,7 @@ export class ImageWriter {
     word('addresses', entries);
     word('internalVips', [...image.vips, ...image.listeners].filter((row) => row.net !== 0).length);
     word('ordinal', image.self.ordinal);
+    word('handshakes', image.listeners.filter((listener) => handshakeOf(listener) !== Handshake.Target).length);
     const pool = image.pool ?? { addresses: limits.LIPS, firstPort: 1024, ports: 64_512 };
     if (pool.addresses < 1 || pool.addresses > 254 || pool.ports < 1 || pool.firstPort + pool.ports > 65_536)
       throw new RangeError('pool needs 1 to 254 addresses, and ports that end at 65,535');
@@ -441,6 +374,13 @@ export class ImageWriter {
       this.pair(row + PeerRow.at.v4, row + PeerRow.at.v6, peer);
       this.view.setUint32(row + PeerRow.at.ordinal, peer.ordinal, true);
     }
+  }
+
+  /** For each worker, beside what it has counted. */
+  private synRate({ id, synRate = SYN_RATE_DEFAULT }: ListenerInput): void {
+    const offset = this.slot('listeners', id) * BindingListener.bytes + BindingListener.at.rate;
+    for (const { bindingListeners } of this.plan.workers)
+      if (bindingListeners !== 0) this.view.setUint32(bindingListeners + offset, synRate, true);
   }
 
   private slot(kind: keyof Slots, id: string): number {

@@ -13,7 +13,8 @@ export {
 export { dissect, type DissectOptions, type DissectedField, type DissectedLayer, type Dissection } from './dissect.ts';
 export { explain, type ExplainNames, type ExplainedStep, type Explanation } from './explain.ts';
 export { hashText, jump, maglev, primeAtMost, rendezvous, type MaglevMember } from './hash.ts';
-export { ImageWriter, type DirectorTables, type GroupInput, type ListenerInput, type TargetInput } from './image.ts';
+export type { DirectorTables, GroupInput, ListenerInput, TargetInput } from './image-input.ts';
+export { ImageWriter } from './image.ts';
 export { cookieEpoch, cookieKeys, writeCookieKeys, type CookieKeys } from './cookie.ts';
 export {
   createMeters,
@@ -37,6 +38,8 @@ export {
   type Translation,
 } from './tcp.ts';
 export { type WorkbenchOptions } from './workbench.ts';
+export { clearBinding } from './binding-plan.ts';
+export { bindingCounters, openBinding, type Binding } from './binding.ts';
 export { NextHopTable, type AddressLike, type PortSettings } from './next-hop.ts';
 export {
   CaptureError,

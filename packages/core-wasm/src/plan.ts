@@ -5,7 +5,9 @@ import {
   AddressEntry,
   AskRow,
   BankHeader,
+  BindingListener,
   ControlBlock,
+  CookieState,
   EipRow,
   FlowEntry,
   FragmentEntry,
@@ -37,11 +39,14 @@ import {
   Way,
   WorkerMap,
   WorkerState,
+  bindingLimits,
   limits,
   meterLimits,
   portLimits,
   syncLimits,
 } from '../layout/index.ts';
+import { bindingParts, writeBindingState } from './binding-plan.ts';
+import { Space, powerOfTwo } from './space.ts';
 
 /** The part of WebAssembly.Memory that this package needs; users without the DOM library can name it (toolchain.md T2.11). */
 export interface LinearMemory {
@@ -58,6 +63,8 @@ export interface PlanOptions {
   standby?: number;
   /** Datagrams in fragments that a worker follows: a power of two; 65,536 by default, none without flows. */
   fragments?: number;
+  /** Connections a worker that the director answers itself and that wait for their target; 4,096 by default, none without flows. */
+  pending?: number;
   /** Ports a worker; 4 by default. */
   ports?: number;
   /** Chunks of 2,048 bytes a port: a power of two; 4,096 by default. */
@@ -102,6 +109,8 @@ export interface MemoryPlan {
   readonly map: MapPlan;
   /** Entries of each fragment table. */
   readonly fragments: number;
+  /** Rows of each table of delayed bindings. */
+  readonly pending: number;
   /** Rows of the standby table. */
   readonly standby: number;
   readonly workers: readonly WorkerPlan[];
@@ -118,6 +127,7 @@ const DEFAULTS: Required<Omit<PlanOptions, 'standby' | 'accessRules'>> = {
   workers: 1,
   flows: limits.FLOWS_DEFAULT,
   fragments: limits.FRAGMENTS_DEFAULT,
+  pending: bindingLimits.PENDING_DEFAULT,
   ports: 4,
   portChunks: 4096,
   injectChunks: 64,
@@ -133,21 +143,6 @@ const DEFAULTS: Required<Omit<PlanOptions, 'standby' | 'accessRules'>> = {
 
 /** A hundred thousand, and the last word of each list. */
 const ACCESS_RULES_DEFAULT = 131_072;
-
-/** Hands out addresses; `taken` may pass 4 GiB, the planner looks at the end. */
-class Space {
-  taken: number;
-  constructor(from: number) {
-    this.taken = from;
-  }
-  take(bytes: number, align = 64): number {
-    const at = Math.ceil(this.taken / align) * align;
-    this.taken = at + bytes;
-    return at;
-  }
-}
-
-const powerOfTwo = (least: number): number => 2 ** Math.ceil(Math.log2(Math.max(2, least)));
 
 /** Lays the memory out. Throws a RangeError that says which option to lower when it does not fit 4 GiB. */
 export function planMemory(options: PlanOptions = {}): MemoryPlan {
@@ -170,7 +165,8 @@ export function planMemory(options: PlanOptions = {}): MemoryPlan {
   }
   const pages = Math.ceil(space.taken / PAGE);
   const map: MapPlan = { ...shared, pages, workerMaps, workers: sizes.workers };
-  return { mapAddress, pages, map, fragments: sizes.fragments, standby: sizes.standby, workers, explainer };
+  const { fragments, pending } = sizes;
+  return { mapAddress, pages, map, fragments, pending, standby: sizes.standby, workers, explainer };
 }
 
 function check(sizes: Required<PlanOptions>): void {
@@ -185,6 +181,7 @@ function check(sizes: Required<PlanOptions>): void {
   if (powerOfTwo(sizes.fragments) !== sizes.fragments || sizes.fragments < limits.FRAGMENT_WAYS)
     throw new RangeError(`fragments must be a power of two from ${limits.FRAGMENT_WAYS} on`);
   if (powerOfTwo(sizes.portChunks) !== sizes.portChunks) throw new RangeError('portChunks must be a power of two');
+  if (sizes.pending < 1 || sizes.pending > 65_536) throw new RangeError('pending must be 1 to 65,536');
   if (sizes.injectChunks < 1) throw new RangeError('injectChunks must be at least 1');
 }
 
@@ -239,6 +236,7 @@ function planShared(space: Space, sizes: Required<PlanOptions>): MapPlan {
     endpointShared: space.take(sizes.endpointSharedBytes, limits.PAGE_BYTES),
     endpointSharedBytes: sizes.endpointSharedBytes,
     standby: space.take(standbyParts(0, sizes.standby).end),
+    cookies: space.take(CookieState.bytes),
   };
 }
 
@@ -284,6 +282,8 @@ function planWorker(space: Space, sizes: Required<PlanOptions>, worker: number):
     injectChunks: sizes.injectChunks,
     extraChunk: (chunks + sizes.injectChunks) * limits.CHUNK_BYTES,
     fragments: sizes.flows === 0 ? 0 : space.take(fragmentBytes(sizes.fragments)),
+    binding: sizes.flows === 0 ? 0 : space.take(bindingParts(0, sizes.pending).end),
+    bindingListeners: space.take(sizes.listeners * BindingListener.bytes),
   };
   const ports = Array.from({ length: sizes.ports }, (_, index) => ({
     state: plan.portStates + index * PortState.bytes,
@@ -353,6 +353,7 @@ export function writeMap(plan: MemoryPlan, memory: LinearMemory): void {
       words[(at + offset) / 4] = worker[name as keyof typeof WorkerMap.at];
   }
   for (const worker of plan.workers) writeFragmentState(plan, worker, words);
+  for (const worker of plan.workers) writeBindingState(plan, worker, words);
   writeStandbyState(plan, words);
 }
 

@@ -29,7 +29,7 @@ describe('size', () => {
   test('sixteen million flows fit one memory, and the last ones work like the first', async () => {
     const flows = limits.FLOWS_MAX;
     expect(flows).toBe(2 ** 24 - 1);
-    const under = await director({ plan: { flows, fragments: 64 } });
+    const under = await director({ plan: { flows, fragments: 64, pending: 64 } });
     const { core } = under;
     const state = (name: 'flowFresh' | 'flowCount'): number => core.worker.state + WorkerState.at[name];
     // As if all before them were in use: the table is swept from the front, and these lie behind 2 GiB.

@@ -2,7 +2,7 @@
 // steering, watchdog, explain and counters. Composition only: each part is a file of its own. The only owner of a logger here besides the cli.
 import { channel } from 'node:diagnostics_channel';
 import { networkInterfaces } from 'node:os';
-import { type PlanOptions, SyncTable } from '@openclb/core-wasm';
+import { type PlanOptions, SyncTable, bindingCounters } from '@openclb/core-wasm';
 import { WorkerState } from '@openclb/core-wasm/layout';
 import {
   type DirectorImage,
@@ -32,6 +32,7 @@ import { type NextHops, type StaticNextHops, startNextHops } from './next-hop.ts
 import { ourAddresses, ourSources } from './ours.ts';
 import { type PortKindName } from './port/port.ts';
 import { type TargetProbe } from './probe.ts';
+import { type Cookies, startCookies } from './cookies.ts';
 import { type FlowSync, type SyncMode, startSync } from './sync.ts';
 import { watchPulse } from './watchdog.ts';
 import { type PortInfo, type SlottedProbe } from './worker-messages.ts';
@@ -110,6 +111,7 @@ interface Parts {
   readonly guard: KernelGuard | null;
   readonly sync: FlowSync;
   readonly isolation: IsolationLoop;
+  readonly cookies: Cookies;
   readonly announcer: Announcer | null;
   /** Told to take no new flows. */
   readonly mode: { isDraining: boolean };
@@ -168,8 +170,9 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       onChange: () => onHealth(),
     });
     announcer = options.bird === undefined ? null : announceByBird(options, options.bird, tables, log);
-    const mode = { isDraining: false };
-    const parts = { options, log, tables, path, health, nextHops, guard, sync, isolation, announcer, mode };
+    const cookies = startCookies({ plan: tables.plan, memory: tables.memory, log });
+    const serving = { sync, isolation, cookies, announcer, mode: { isDraining: false } };
+    const parts = { options, log, tables, path, health, nextHops, guard, ...serving };
     const { director, reportHealth } = await serve(parts, port);
     onHealth = reportHealth;
     reportHealth();
@@ -244,6 +247,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
       await leave(parts);
       parts.isolation.close();
       sync.close();
+      parts.cookies.close();
       nextHops.close();
       await health.close();
       await path.close();
@@ -263,11 +267,12 @@ function slotted(tables: DirectorTables, probes: readonly TargetProbe[]): Slotte
 
 /** One image, from its tables to the last route; a throw before the tables have flipped refuses it. */
 async function adopt(parts: Parts, image: DirectorImage): Promise<void> {
-  const { options, path, tables, guard, health, sync } = parts;
+  const { options, path, tables, guard, health, sync, cookies } = parts;
   const isFirst = tables.image === null;
   await tables.write(image);
   parts.isolation.configure(image);
   await sync.configure(image);
+  await cookies.configure(image);
   const ours = ourAddresses(image);
   // Ours wins: an address that is both is a VIP.
   path.steer(UPLINK, new Map([...ourSources(image, ownAddresses()), ...ours]));
@@ -330,10 +335,12 @@ function equalShare(sync: FlowSync): LimitShare {
 function countersOf({ announcer, tables, path, sync, isolation }: Parts): Record<string, number> {
   const isolated = Object.entries(isolation.counters()).map(([name, value]) => [`isolation.${name}`, value]);
   const told = Object.entries(sync.counters()).map(([name, value]) => [`sync.${name}`, value]);
+  const bound = bindingCounters(tables.plan, tables.memory, 0);
+  const binding = Object.entries(bound).map(([name, value]) => [`binding.${name}`, value]);
   const announced = announcer?.counters?.() ?? {};
   return {
     ...readCounters(tables.core, path),
-    ...Object.fromEntries([...isolated, ...told]),
+    ...Object.fromEntries([...isolated, ...told, ...binding]),
     ...announced,
     ...tables.traffic(),
   };

@@ -1,6 +1,6 @@
 // One round of a packet worker: adopt → receive → walk → transmit → kick → recycle, a burst of every port.
 // This is the hot path of TypeScript: in `round` no object, view or spread is made.
-import { type Core } from '@openclb/core-wasm';
+import { type Binding, type Core } from '@openclb/core-wasm';
 import { limits } from '@openclb/core-wasm/layout';
 import { type BetweenBursts } from './between-bursts.ts';
 import { clock } from './clock.ts';
@@ -18,6 +18,7 @@ export function createRound(
   ports: Pick<WorkerPorts, 'count' | 'fill' | 'kick'>,
   between: BetweenBursts,
   clockMs: () => number = clock,
+  binding: Binding | null = null,
 ): () => number {
   const { adopt, receive, transmit, recycle } = core.exports as Record<
     'adopt' | 'receive' | 'transmit' | 'recycle',
@@ -35,7 +36,8 @@ export function createRound(
       const count = receive(index, BURST);
       if (count === 0) continue;
       // A director adds packets: pieces, and fragments that were held. An endpoint says nothing.
-      const records = walk(count, now) || count;
+      const walked = walk(count, now) || count;
+      const records = binding === null ? walked : binding.burst(count, walked, now);
       ports.kick(transmit(records));
       ports.kick(between.takeBurst(records, now));
       recycle(count);

@@ -1,5 +1,5 @@
 // The regions of one packet worker in the shared memory, as the main thread sees them (data-plane.md P11).
-import { type LinearMemory, type MemoryPlan } from '@openclb/core-wasm';
+import { type LinearMemory, type MemoryPlan, clearBinding } from '@openclb/core-wasm';
 import { FlowEntry, WorkerState } from '@openclb/core-wasm/layout';
 
 const CLEARED = [
@@ -23,5 +23,6 @@ export function clearWorker(plan: MemoryPlan, memory: LinearMemory): void {
   clear(worker.listenerRefs, plan.map.listenersMax * 4);
   clear(worker.targetRefs, plan.map.targetsMax * 4);
   clear(worker.wrr, plan.map.membersMax * 4);
+  clearBinding(plan, memory, 0);
   for (const field of CLEARED) clear(worker.state + WorkerState.at[field], 4);
 }

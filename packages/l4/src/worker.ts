@@ -2,7 +2,7 @@
 // One thread, one core instance, its own regions of the shared memory (data-plane.md P11).
 // The thread blocks in poll for at most a millisecond and then lets its own event loop run, which brings the main thread's messages.
 import { parentPort, workerData } from 'node:worker_threads';
-import { Core } from '@openclb/core-wasm';
+import { type Binding, Core, openBinding } from '@openclb/core-wasm';
 import { WorkerState } from '@openclb/core-wasm/layout';
 import { type BetweenBursts, createBetweenBursts } from './between-bursts.ts';
 import { clock } from './clock.ts';
@@ -14,7 +14,13 @@ const IDLE_MS = 1;
 const STATISTICS_EVERY_MS = 1_000;
 
 /** Once a millisecond: the pulse, old flows, packets that wait, news for the main thread. */
-function createSettle(role: WorkerStart['role'], core: Core, ports: WorkerPorts, between: BetweenBursts): () => void {
+function createSettle(
+  role: WorkerStart['role'],
+  core: Core,
+  ports: WorkerPorts,
+  between: BetweenBursts,
+  binding: Binding | null,
+): () => void {
   const expireFlows = core.exports['expireFlows'] as (nowMs: number) => number;
   const heartbeat = new Uint32Array(core.memory.buffer, core.worker.state + WorkerState.at.heartbeat, 1);
   const hand: Parameters<BetweenBursts['settle']>[1] = (packets) => say({ type: 'punted', packets });
@@ -24,6 +30,12 @@ function createSettle(role: WorkerStart['role'], core: Core, ports: WorkerPorts,
     const now = clock();
     Atomics.add(heartbeat, 0, 1);
     if (role === 'director') expireFlows(now);
+    // SYNs and data again, and servers that speak first (P26).
+    const due = binding?.tick(now) ?? 0;
+    if (due > 0) {
+      ports.kick(core.transmit(due));
+      ports.kick(between.takeBurst(due, now));
+    }
     between.settle(now, hand);
     ports.flushMemory();
     if ((now - statisticsAt) >>> 0 < STATISTICS_EVERY_MS) return;
@@ -42,9 +54,10 @@ function say(message: FromWorker): void {
 async function main({ role, worker, memory, plan }: WorkerStart): Promise<void> {
   const core = await Core.open({ memory, plan, worker, artefact: 'shared' });
   const ports = createWorkerPorts(core, say);
+  const binding = role === 'director' ? await openBinding(plan, memory, worker) : null;
   const between = createBetweenBursts(core, ports.kick);
-  const round = createRound(role, core, ports, between);
-  const settle = createSettle(role, core, ports, between);
+  const round = createRound(role, core, ports, between, clock, binding);
+  const settle = createSettle(role, core, ports, between, binding);
   let isTrapped = false;
   let isStopping = false;
 

@@ -148,6 +148,12 @@ export const ListenerRow = Type.Object(
     limits: Type.Optional(ServiceLimits),
     /** The access list that new flows must pass. */
     access: Type.Optional(StableId),
+    /** Whether the director answers SYNs itself (P26); off when absent. */
+    synProxy: Type.Optional(Type.Enum(['on', 'auto'])),
+    /** SYNs a second of one director from which `auto` does. */
+    synRate: Type.Optional(Type.Integer({ minimum: 1 })),
+    /** Groups by the name that a client asks for (P27). */
+    domains: Type.Optional(Type.Array(Type.Object({ domain: Type.String(), group: StableId }, closed))),
   },
   closed,
 );

@@ -7,6 +7,7 @@ export const LIMITS = {
   vipsPerLoadBalancerMax: 20,
   listenersPerLoadBalancerMax: 50,
   rulesPerListenerMax: 50,
+  domainsPerListenerMax: 100,
   targetsPerGroupMax: 100,
   certificatesPerListenerMax: 20,
   addressesPerInstanceMax: 16,

@@ -15,12 +15,27 @@ export const LISTENER_DEFAULTS = {
   udpIdleSeconds: 300,
   syncAfter: 5,
   onUnknown: 'reset',
+  synProxy: 'off',
+  synRate: 10_000,
 } as const;
 
 export const ListenerProtocol = Type.Enum(['TCP', 'UDP', 'HTTP', 'HTTPS', 'TCP_SSL'], {
   description: 'TCP and UDP are forwarded by directors; HTTP, HTTPS and TCP_SSL end on proxies',
 });
 export type ListenerProtocol = Static<typeof ListenerProtocol>;
+
+export const ListenerDomain = Type.Object(
+  {
+    domain: Type.String({
+      maxLength: 253,
+      pattern: '^(\\*\\.)?([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\\.)*[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$',
+      description: 'Exact name, or *. and a name for all names below it; the longest one counts',
+    }),
+    targetGroup: { ...TargetGroupId, description: 'Where clients go that ask for it' },
+  },
+  { ...closed, description: 'A domain of a TCP listener' },
+);
+export type ListenerDomain = Static<typeof ListenerDomain>;
 
 const fields = {
   name: Name,
@@ -61,6 +76,23 @@ const fields = {
     maximum: 3600,
     description: 'TCP, UDP: how long after its last new flow a client address keeps its target; not at all when absent',
   }),
+  synProxy: Type.Enum(['off', 'on', 'auto'], {
+    default: LISTENER_DEFAULTS.synProxy,
+    description:
+      'TCP: directors answer SYNs themselves, and targets see only clients that are there. auto: above synRate',
+  }),
+  synRate: Type.Integer({
+    minimum: 10,
+    maximum: 10_000_000,
+    default: LISTENER_DEFAULTS.synRate,
+    description: 'SYNs a second of one director from which synProxy auto is on; off after 60 s below half of it',
+  }),
+  domains: Type.Array(ListenerDomain, {
+    minItems: 1,
+    maxItems: LIMITS.domainsPerListenerMax,
+    description:
+      'TCP: target groups by TLS server name or HTTP Host of the first data. Others go to the group of the listener',
+  }),
   certificates: Type.Array(CertificateId, {
     maxItems: LIMITS.certificatesPerListenerMax,
     uniqueItems: true,
@@ -82,6 +114,9 @@ const optional = {
   onUnknown: Type.Optional(fields.onUnknown),
   stickySeconds: Type.Optional(fields.stickySeconds),
   limits: Type.Optional(ServiceLimits),
+  synProxy: Type.Optional(fields.synProxy),
+  synRate: Type.Optional(fields.synRate),
+  domains: Type.Optional(fields.domains),
   certificates: Type.Optional(fields.certificates),
   tls: Type.Optional(TlsPolicy),
   http2: Type.Optional(fields.http2),
@@ -121,6 +156,9 @@ export const Listener = Type.Object(
     onUnknown: Type.Optional(fields.onUnknown),
     stickySeconds: Type.Optional(fields.stickySeconds),
     limits: Type.Optional(ServiceLimits),
+    synProxy: Type.Optional(fields.synProxy),
+    synRate: Type.Optional(fields.synRate),
+    domains: Type.Optional(fields.domains),
     certificates: fields.certificates,
     tls: Type.Optional(TlsPolicy),
     http2: Type.Optional(fields.http2),

@@ -1,5 +1,5 @@
 // TCP and UDP listeners → director rows: DNAT × GRE for VPC targets, DNAT × IPIP or none for physical ones (design.md walk 1; P23).
-import type { CheckSpec, ListenerRow } from '@openclb/model';
+import { type CheckSpec, LISTENER_DEFAULTS, type ListenerRow } from '@openclb/model';
 import type { StoredListener, StoredTargetGroup } from '../desired/state.ts';
 import { serviceFields } from './access.ts';
 import { byId, checkSpecOf, familyOf, type Fragment, type FragmentInput, groupOf } from './parts.ts';
@@ -43,8 +43,32 @@ export function layer4Rows(input: FragmentInput, listener: StoredListener, fragm
       ...(listener.onUnknown === undefined ? {} : { onUnknown: listener.onUnknown }),
       ...serviceFields(listener, fragment),
     };
-    fragment.listeners.push(row);
+    fragment.listeners.push({ ...row, ...bindingOf(input, listener, family, translation, fragment) });
   }
+}
+
+/** What is bound late: a SYN proxy, or domains with groups of their own (P26, P27). */
+function bindingOf(
+  input: FragmentInput,
+  listener: StoredListener,
+  family: 4 | 6,
+  translation: string,
+  fragment: Fragment,
+): Partial<ListenerRow> {
+  const { synProxy, synRate, domains = [] } = listener;
+  const isProxied = synProxy !== undefined && synProxy !== 'off';
+  const rows = domains.map(({ domain, targetGroup }) => {
+    const group = groupOf(input, targetGroup, `target group of ${domain} on ${listener.id}`);
+    const targets = groupRows(input, group, family, fragment);
+    checkTargets(input, listener, targets, translation);
+    registerTargets(fragment, targets, PROTOCOL.TCP);
+    return { domain, group: input.ids.of(`${group.id}/v${family}`) };
+  });
+  return {
+    ...(isProxied ? { synProxy } : {}),
+    ...(synProxy === 'auto' ? { synRate: synRate ?? LISTENER_DEFAULTS.synRate } : {}),
+    ...(rows.length > 0 ? { domains: rows } : {}),
+  };
 }
 
 /** The group in one address family, because the translated packet keeps the family of its VIP. */

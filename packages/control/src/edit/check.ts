@@ -20,8 +20,9 @@ export function refuseIfBroken(edit: Edit, loadBalancers: Iterable<string>): voi
 
 export function usersOfGroup(state: DesiredState, group: string): Set<string> {
   const users = new Set<string>();
-  for (const { loadBalancer, targetGroup, rules } of state.listener.values()) {
-    if (targetGroup === group || rules.some((rule) => rule.targetGroup === group)) users.add(loadBalancer);
+  for (const { loadBalancer, targetGroup, rules, domains } of state.listener.values()) {
+    const named = [...rules, ...(domains ?? [])];
+    if (targetGroup === group || named.some((row) => row.targetGroup === group)) users.add(loadBalancer);
   }
   return users;
 }

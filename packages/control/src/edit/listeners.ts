@@ -13,6 +13,7 @@ import {
 } from '@openclb/model';
 import { KEY, PREFIX } from '../desired/keys.ts';
 import type { StoredListener, StoredLoadBalancer, StoredRule } from '../desired/state.ts';
+import { checkBinding } from './binding.ts';
 import { releaseClaims, takeClaims } from './claims.ts';
 import { checkCustomConfig } from './custom.ts';
 import {
@@ -38,6 +39,7 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
   edit.draft.touch(KEY.lock(owner.id));
   if (RESERVED_LISTEN_PORTS.includes(port)) throw new ClbError('ReservedPort', { field: '/port', value: port });
   checkCombination(input);
+  checkBinding(edit, input);
   if (input.policy !== undefined) checkListenerPolicy(protocol, input.policy);
   if (input.customConfig !== undefined) checkCustomConfig(input.customConfig, protocol);
   if (input.targetGroup !== undefined) {
@@ -70,6 +72,9 @@ export function saveListener(edit: Edit, input: ListenerInput, before?: StoredLi
     onUnknown: input.onUnknown,
     stickySeconds: input.stickySeconds,
     limits: input.limits,
+    synProxy: input.synProxy,
+    synRate: input.synRate,
+    domains: input.domains?.map(({ domain, targetGroup }) => ({ domain: domain.toLowerCase(), targetGroup })),
     certificates: input.certificates ?? [],
     tls: input.tls,
     http2: input.http2,

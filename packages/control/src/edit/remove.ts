@@ -14,6 +14,7 @@ export function userOf(state: DesiredState, kind: StoredKind, id: string | numbe
         (value) =>
           value.targetGroup === id ||
           value.rules.some((rule) => rule.targetGroup === id || rule.policy?.mirror?.targetGroup === id) ||
+          (value.domains ?? []).some(({ targetGroup }) => targetGroup === id) ||
           (value.relay?.mysql?.targetGroups ?? []).includes(String(id)),
       );
     case 'certificate':

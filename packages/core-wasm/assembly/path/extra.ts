@@ -19,6 +19,12 @@ export function beginExtras(count: u32): void {
   extras = 0;
 }
 
+/** Goes on behind what another instance on this memory has added to `count` received packets. */
+export function resumeExtras(count: u32, added: u32): void {
+  first = min(count, BURST_MAX);
+  extras = added;
+}
+
 /** Records of the burst in hand, added ones included. */
 export function allRecords(): u32 {
   return first + extras;
@@ -41,6 +47,18 @@ export function addExtra(like: PacketRecord): PacketRecord {
   packet.length = 0;
   packet.l2Bytes = 0;
   packet.l3 = 0;
+  extras += 1;
+  return packet;
+}
+
+/** An added packet of which nothing is known yet. The caller has asked for room. */
+export function addEmpty(): PacketRecord {
+  const packet = extraAt(extras);
+  memory.fill(changetype<usize>(packet), 0, <usize>PACKET_RECORD_BYTES);
+  v128.store(changetype<usize>(packet), i64x2.splat(-1), offsetof<PacketRecord>('listenerSlot'));
+  packet.address = workerMap.extraChunk + extras * CHUNK_BYTES + HEADROOM;
+  packet.chunk = NONE;
+  packet.nextHop = NONE;
   extras += 1;
   return packet;
 }

@@ -97,6 +97,11 @@ function longEnd(packet: PacketRecord): bool {
   );
 }
 
+/** The end of the walk of a packet whose flow has its target: of delayed binding (assembly/binding). */
+export function sendToTarget(packet: PacketRecord): bool {
+  return takeWay(packet) || longEnd(packet);
+}
+
 /** What fit has refused and may be cut: the rest of the walk. */
 function goInPieces(packet: PacketRecord): bool {
   return (

@@ -45,9 +45,12 @@ export function outbound(packet: PacketRecord): void {
 }
 
 function walk(packet: PacketRecord): bool {
+  return trackOutbound(packet) && limit(packet) && sendToClient(packet);
+}
+
+/** The end of the walk of a packet whose flow is known: also of delayed binding (assembly/binding). */
+export function sendToClient(packet: PacketRecord): bool {
   return (
-    trackOutbound(packet) &&
-    limit(packet) &&
     clampToTarget(packet, targetAt(packet.targetSlot)) &&
     routeToClient(packet) &&
     fit(packet) &&

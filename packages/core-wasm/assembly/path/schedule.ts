@@ -22,8 +22,13 @@ import { trace } from './trace';
 /** Leaves targetSlot and maglevSlot. Nothing to do for a flow that has its target. */
 export function schedule(packet: PacketRecord): bool {
   if (packet.targetSlot != NONE) return true;
+  return scheduleIn(packet, listenerAt(packet.listenerSlot).group);
+}
+
+/** In a group that something else than the listener has chosen: the name that the client asked for (P27). */
+export function scheduleIn(packet: PacketRecord, groupSlot: u32): bool {
   const listener = listenerAt(packet.listenerSlot);
-  const group = groupAt(listener.group);
+  const group = groupAt(groupSlot);
   packet.maglevSlot = NONE;
   if (group.slots == 0) return drop(packet, Reason.NoTarget);
   if (listener.stickySeconds != 0 && pickSticky(packet, group)) {
@@ -51,7 +56,8 @@ export function schedule(packet: PacketRecord): bool {
 export function recompute(packet: PacketRecord, client: usize, clientPort: u32, protocol: u32): bool {
   const listener = listenerAt(packet.listenerSlot);
   const group = groupAt(listener.group);
-  const isComputed = isHashed(listener) && listener.translation != <u8>Translation.FullNat;
+  const isPlain = listener.translation != <u8>Translation.FullNat && listener.handshake == 0;
+  const isComputed = isHashed(listener) && isPlain;
   if (!isComputed || group.slots == 0) return drop(packet, Reason.IcmpUnmatched);
   pickMaglev(packet, group, hashOf(listener, client, clientPort, protocol));
   return true;

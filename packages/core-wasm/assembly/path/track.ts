@@ -6,6 +6,7 @@ import {
   FlowFlag,
   FlowState,
   FlowSync,
+  Handshake,
   Health,
   ListenerRow,
   NONE,
@@ -24,7 +25,8 @@ import { flowAt } from '../table/flow-index';
 import { hasHandshake, isClosing, seenInbound, seenOutbound } from '../table/flow-state';
 import { isHashed, listenerAt, targetAt } from '../table/rows';
 import { findStandbyForward, findStandbyReverse, takeOver } from '../table/standby';
-import { drop } from '../verdict';
+import { bindsItself } from '../table/binding';
+import { drop, punt } from '../verdict';
 import { PROTOCOL_TCP } from '../wire/ipv4';
 import { copyAddress } from '../wire/ipv6';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp';
@@ -51,7 +53,7 @@ export function trackInbound(packet: PacketRecord): bool {
   seenInbound(entry, packet.tcpFlags, (listener.flags & <u8>RowFlag.DirectReturn) != 0);
   if ((entry.flags & <u16>FlowFlag.FinInbound) != 0) rememberEnd(packet, entry);
   trace(packet, Step.Track, packet.flowSlot, entry.state, entry.flags, packet.flowHash);
-  return true;
+  return (entry.flags & <u16>FlowFlag.Binding) == 0 || leaveToBinding(packet, listener);
 }
 
 /**
@@ -125,11 +127,19 @@ function missInbound(packet: PacketRecord, listener: ListenerRow): bool {
   if ((packet.flags & <u16>PacketFlag.FromPeer) != 0) return drop(packet, Reason.PeerUnknown);
   if (!hasHandshake(packet.protocol)) return true;
   const flags: u32 = packet.tcpFlags;
+  if (listener.handshake != <u8>Handshake.Target && bindsItself(packet.listenerSlot, listener, flags))
+    return leaveToBinding(packet, listener);
   if ((flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN) return true;
   const isComputed = isHashed(listener) && listener.translation != <u8>Translation.FullNat;
   if (!isComputed || (flags & (TCP_SYN | TCP_RST)) != 0) return drop(packet, Reason.MidFlow);
   packet.flags |= <u16>PacketFlag.PickedUp;
   return true;
+}
+
+/** The target of this connection is not chosen, or not connected yet: assembly/binding has it (P26, P27). */
+function leaveToBinding(packet: PacketRecord, listener: ListenerRow): bool {
+  trace(packet, Step.Handshake, listener.handshake, packet.flowSlot == NONE ? 0 : 1, 0, 0);
+  return punt(packet, Reason.Handshake);
 }
 
 /** Leaves flowSlot, listenerSlot and targetSlot. */
@@ -153,7 +163,7 @@ export function trackOutbound(packet: PacketRecord): bool {
   if (isGone && listenerAt(entry.listener).onRemove == <u8>OnRemove.Reset) return drop(packet, Reason.Reset);
   seenOutbound(entry, packet.tcpFlags);
   trace(packet, Step.Track, packet.flowSlot, entry.state, entry.flags, entry.reverseHash);
-  return true;
+  return (entry.flags & <u16>FlowFlag.Binding) == 0 || leaveToBinding(packet, listenerAt(entry.listener));
 }
 
 /**
@@ -168,6 +178,8 @@ function rebuild(packet: PacketRecord): bool {
   if (listener == NONE || target == NONE) return false;
   // Nothing here translates between families, so such a listener has never sent this target a packet.
   if (listenerAt(listener).family != packet.family) return false;
+  // Nobody but its own entry knows the numbers of a translated connection.
+  if (listenerAt(listener).handshake != <u8>Handshake.Target) return false;
   const slot = takeFlow();
   if (slot == NONE) return false;
   const entry = flowAt(slot);

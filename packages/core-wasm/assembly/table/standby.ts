@@ -113,7 +113,7 @@ function readStandby(number: u32, entry: FlowEntry): bool {
   entry.target = row.targetSlot;
   entry.protocol = row.protocol;
   entry.state = row.state;
-  entry.flags = <u16>((row.flags & ~(<u16>FlowFlag.OneWay)) | <u16>FlowFlag.Promoted);
+  entry.flags = <u16>((row.flags & ~(<u16>(FlowFlag.OneWay | FlowFlag.Binding))) | <u16>FlowFlag.Promoted);
   entry.inboundMs = row.inboundMs;
   entry.outboundMs = row.outboundMs;
   entry.sequenceDelta = row.sequenceDelta;
@@ -129,9 +129,9 @@ export function isResolved(row: StandbyRow): bool {
   return listenerAt(row.listenerSlot).id == row.listener && targetAt(row.targetSlot).id == row.target;
 }
 
-/** Full NAT is the only translation in which the target sees another source than the client. */
+/** Full NAT is the only translation in which the target sees another source than the client; numbers of the director are its own. */
 export function needsPeers(listener: ListenerRow, flags: u32): bool {
-  return listener.translation == <u8>Translation.FullNat || (flags & FlowFlag.PortRewritten) != 0;
+  return listener.translation == <u8>Translation.FullNat || (flags & (FlowFlag.PortRewritten | FlowFlag.Translated)) != 0;
 }
 
 function isStillTarget(listener: ListenerRow, target: TargetRow): bool {
