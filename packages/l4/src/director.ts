@@ -145,8 +145,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     },
     onGiveUp: (error) => options.onGiveUp?.(error),
   });
-  const { watermark } = options;
-  const isolation = startIsolation({ watermark, tables, path, log, share: () => equalShare(sync) });
+  const isolation = startIsolation({ watermark: options.watermark, tables, path, log, share: () => equalShare(sync) });
   try {
     const { device, port: kind } = options;
     const port = await path.openPort({ index: UPLINK, kind, device, silence: true });
