@@ -1,6 +1,7 @@
 // Builds the four artefacts of the packet core (design.md, decision 2), NAT64 and TCP tools beside them, and modules that embed the plain ones for browsers.
 // core: plain memory, for library users. core.shared: workers. core.check: plain, asserts and trace, for tests and the explainer of library users. core.trace: shared, for explain.
 // The two release cores are compiled small and then inlined along the walk of known flows only: inline.mjs says how and why.
+// binding: SYN proxy and names, beside the core of a worker.
 // The .wat beside an artefact is asc's, with names, for the gates of the tests.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { main } from 'assemblyscript/asc';
@@ -21,7 +22,12 @@ const ARTEFACTS = {
   // Beside the core in its worker: connections whose target is chosen late. Its static data lies above the core's.
   binding: ['-O2', '--noAssert', '--sharedMemory', '--memoryBase', '16384', '--use', 'TRACE=0'],
 };
-const ENTRIES = { nat64: 'assembly/nat64/entry.ts', tcp: 'assembly/tcp/entry.ts', sync: 'assembly/sync/entry.ts', binding: 'assembly/binding/entry.ts' };
+const ENTRIES = {
+  nat64: 'assembly/nat64/entry.ts',
+  tcp: 'assembly/tcp/entry.ts',
+  sync: 'assembly/sync/entry.ts',
+  binding: 'assembly/binding/entry.ts',
+};
 
 mkdirSync('dist', { recursive: true });
 for (const [name, options] of Object.entries(ARTEFACTS)) {
