@@ -1,6 +1,6 @@
 // Where a proxy's access and health logs go: flags → writers, one for each destination. SIGHUP opens files again.
 import { join } from 'node:path';
-import type { AccessRecord, HealthRecord, LogStore, LogWriter } from '@openclb/l7';
+import type { AccessRecord, ConnectionRecord, HealthRecord, LogStore, LogWriter } from '@openclb/l7';
 import type { LogPage, LogQuery } from '@openclb/model';
 import { durationMs, sizeBytes } from './units.ts';
 import { sentenceOf, usageError } from './errors.ts';
@@ -46,6 +46,7 @@ export interface AccessLogFlags {
 export interface AccessLog {
   readonly write: (record: AccessRecord) => void;
   readonly health: (record: HealthRecord) => void;
+  readonly connection: (record: ConnectionRecord) => void;
   /** Rows of the store; an answer with an error without one. */
   query(query: LogQuery): Promise<LogPage>;
   lost(): number;
@@ -83,6 +84,7 @@ export async function openAccessLog(
   return {
     write: isAlone ? first!.write : (record) => writers.forEach((writer) => writer.write(record)),
     health: (record) => writers.forEach((writer) => writer.health(record)),
+    connection: (record) => writers.forEach((writer) => writer.connection(record)),
     query: (query) => store?.query(query) ?? Promise.resolve(NO_STORE),
     lost: () => writers.reduce((sum, writer) => sum + writer.lost(), 0),
     async close() {

@@ -1,5 +1,5 @@
 // docs/reference/logs.md: every variable of the access and health logs, from the tables of the model.
-import { HEALTH_LOG_FIELDS, LOG_FIELDS, type LogField } from '@openclb/model';
+import { CONNECTION_LOG_FIELDS, HEALTH_LOG_FIELDS, LOG_FIELDS, type LogField } from '@openclb/model';
 
 export function logReference(): string {
   return [
@@ -13,6 +13,10 @@ export function logReference(): string {
     '## Health records',
     '',
     ...tableOf(HEALTH_LOG_FIELDS),
+    '',
+    '## Connection records',
+    '',
+    ...tableOf(CONNECTION_LOG_FIELDS),
     '',
   ].join('\n');
 }

@@ -70,7 +70,9 @@ export function startProxyNode(options: ProxyNodeOptions): Promise<ProxyNode> {
         certificates: certificates.find,
         stickinessKey: `stickiness ${controller.token}`,
         ...extensionsOf(options),
-        ...(accessLog === undefined ? {} : { accessLog: accessLog.write, healthLog: accessLog.health }),
+        ...(accessLog === undefined
+          ? {}
+          : { accessLog: accessLog.write, healthLog: accessLog.health, connectionLog: accessLog.connection }),
         onHealth: (health) => link?.reportHealth([reportOf(health)]),
         onError: (source, error) => log.error({ source, reason: sentenceOf(error) }, 'a filter failed'),
       }),

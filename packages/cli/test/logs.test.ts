@@ -138,3 +138,49 @@ test('a candidate file is compared on live traffic, and nothing of it is stored'
   expect((await clb(['shadow', 'stop'], { env })).stdout).toContain('no candidate decides here');
   expect(await get(port, '/x')).toContain('one for');
 }, 30_000);
+
+test('relayed connections of a box are logged in a file and found by condition', async () => {
+  const [port, dead, api] = [await freePort(), await freePort(), await freePort()];
+  const [file, logFile] = [join(folder, 'lb.yaml'), join(folder, 'access.log')];
+  const target = portOf(await web('one'));
+  const listener = (vport: number, to: number): string =>
+    `{ protocol: TCP, port: ${vport}, targets: [{ physical: 127.0.0.1, port: ${to} }] }`;
+  const nobody = await freePort();
+  await writeFile(
+    file,
+    `loadBalancers: [{ name: a, vips: [127.0.0.1], listeners: [${listener(port, target)}, ${listener(dead, nobody)}] }]\n`,
+  );
+  const env = { CLB_CONTROLLER: `http://127.0.0.1:${api}`, CLB_API_KEY: 'key' };
+  const words = ['up', '-f', file, '--api', `127.0.0.1:${api}`, '--access-log', `store,file:${logFile}`];
+  const running = startClb(words, { env });
+  closers.push(() => running.stop('SIGKILL'));
+  await running.sees('ready:');
+  expect(await get(port, '/')).toContain('one for');
+  await get(dead, '/').catch(() => undefined);
+
+  const ask = async (where: string): Promise<unknown> => {
+    const { stdout, stderr } = await clb(['logs', '--connections', '--where', where, '--json'], { env });
+    return stderr === '' ? JSON.parse(stdout) : stderr;
+  };
+  await expect
+    .poll(() => ask(`vport=${port}`), { timeout: 5000 })
+    .toMatchObject([
+      { node: 'box', protocol: 'TCP', remote_addr: '127.0.0.1', upstream_addr: `127.0.0.1:${target}`, failure: '' },
+    ]);
+  expect(await ask('failure!="" and client=127.0.0.1')).toMatchObject([
+    { server_port: dead, upstream_addr: '', failure: 'connect-refused', bytes_sent: 0 },
+  ]);
+  const { stdout } = await clb(['logs', '--connections'], { env });
+  expect(stdout).toMatch(/box TCP 127\.0\.0\.1 127\.0\.0\.1:\d+ \d+B in \d+B out [\d.]+s -> 127\.0\.0\.1:\d+$/m);
+  expect((await clb(['logs', '--connections', '--where', 'status=200'], { env })).stderr).toContain(
+    'status is no field',
+  );
+  const lines = async (): Promise<unknown[]> =>
+    (await readFile(logFile, 'utf8'))
+      .trim()
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as unknown);
+  await expect.poll(lines, { timeout: 4000 }).toMatchObject([{ log: 'connection' }, { log: 'connection' }]);
+  expect((await running.stop()).status).toBe(0);
+});

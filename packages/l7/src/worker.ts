@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { ProxyOptions } from './proxy.ts';
 import { createWorkerProxy } from './proxy.ts';
 import type { AccessRecord } from './log/record.ts';
+import type { ConnectionRecord } from './relay/context.ts';
 import type { FromWorker, ToWorker, WorkerStart } from './scale/messages.ts';
 import { CounterPages } from './scale/shared.ts';
 import { WorkerShare } from './scale/share.ts';
@@ -19,6 +20,13 @@ const pages = new CounterPages(start.pages);
 const asked = new Map<number, PromiseWithResolvers<CertificatePair | undefined>>();
 let asks = 0;
 let records: AccessRecord[] = [];
+let connections: ConnectionRecord[] = [];
+
+const flushConnections = (): void => {
+  if (connections.length === 0) return;
+  post({ type: 'connections', records: connections });
+  connections = [];
+};
 
 const flushLog = (): void => {
   if (records.length === 0) return;
@@ -50,6 +58,13 @@ const proxy = createWorkerProxy(
           },
         }
       : {}),
+    ...(start.logsConnections
+      ? {
+          connectionLog: (record: ConnectionRecord) => {
+            if (connections.push(record) >= LOG_BATCH_RECORDS) flushConnections();
+          },
+        }
+      : {}),
   },
   share,
 );
@@ -58,6 +73,7 @@ const tick = (): void => {
   pages.write(start.worker, proxy.counters());
   share.syncResting();
   flushLog();
+  flushConnections();
 };
 const timer = setInterval(tick, TICK_MS);
 

@@ -1,6 +1,6 @@
 // The query language of logs: `status>=500 and (domain=a.test or path ~ '/api') and not method in (GET, HEAD)`.
 // A recursive descent over tokens; what it gives back is a tree of known fields and plain values, never text to be run.
-import { HEALTH_LOG_FIELDS, LOG_FIELDS, LOG_LIMITS, type LogField } from './log.ts';
+import { LOG_KINDS, LOG_LIMITS, type LogField, type LogKind } from './log.ts';
 
 export type LogOperator = '=' | '!=' | '<' | '<=' | '>' | '>=' | '~' | '!~';
 
@@ -38,6 +38,12 @@ const ALIASES: Readonly<Record<string, string>> = {
   user_agent: 'http_user_agent',
   referer: 'http_referer',
 };
+const { client, vip, vport, target } = ALIASES as Record<'client' | 'vip' | 'vport' | 'target', string>;
+const ALIASES_OF: Readonly<Record<LogKind, Readonly<Record<string, string>>>> = {
+  access: ALIASES,
+  health: {},
+  connection: { client, vip, vport, target },
+};
 const DEPTH_MAX = 32;
 const VALUES_MAX = 100;
 
@@ -48,12 +54,11 @@ interface Token {
 }
 
 /** Throws `LogQueryError`. */
-export function parseLogQuery(text: string, kind: 'access' | 'health' = 'access'): LogExpression {
+export function parseLogQuery(text: string, kind: LogKind = 'access'): LogExpression {
   if (text.length > LOG_LIMITS.whereCharsMax) {
     throw new LogQueryError(LOG_LIMITS.whereCharsMax, `longer than ${LOG_LIMITS.whereCharsMax} characters`);
   }
-  const fields: Readonly<Record<string, LogField>> = kind === 'access' ? LOG_FIELDS : HEALTH_LOG_FIELDS;
-  return new Parser(tokensOf(text), fields, kind === 'access' ? ALIASES : {}).whole();
+  return new Parser(tokensOf(text), LOG_KINDS[kind], ALIASES_OF[kind]).whole();
 }
 
 const OPERATOR = /^(?:!=|!~|<=|>=|==|=|<|>|~)/;

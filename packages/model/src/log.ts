@@ -71,12 +71,38 @@ export const HEALTH_LOG_FIELDS = {
 } as const satisfies Record<string, LogField>;
 export type HealthLogFieldName = keyof typeof HEALTH_LOG_FIELDS;
 
+/** Connections that a relay joined to a target, and UDP sessions; a record each, when it is over. */
+export const CONNECTION_LOG_FIELDS = {
+  time: { type: 'text', description: 'When it began, ISO 8601' },
+  protocol: { type: 'text', description: 'TCP, TCP_SSL or UDP' },
+  listener: { type: 'text', description: 'Listener' },
+  server_addr: { type: 'text', description: 'VIP' },
+  server_port: { type: 'number', description: 'Port of the VIP' },
+  remote_addr: { type: 'text', description: 'Client address' },
+  remote_port: { type: 'number', description: 'Client port' },
+  upstream_addr: { type: 'text', description: 'address:port of the target; empty: none took it' },
+  attempts: { type: 'number', description: 'Targets tried' },
+  bytes_received: { type: 'number', description: 'Bytes from the client' },
+  bytes_sent: { type: 'number', description: 'Bytes to the client' },
+  duration: { type: 'number', description: 'Seconds from its beginning to its end' },
+  failure: { type: 'text', description: 'Why it came to nothing or was cut off; empty after a proper end' },
+} as const satisfies Record<string, LogField>;
+export type ConnectionLogFieldName = keyof typeof CONNECTION_LOG_FIELDS;
+
+/** The logs that can be asked, and their fields. */
+export const LOG_KINDS = {
+  access: LOG_FIELDS,
+  health: HEALTH_LOG_FIELDS,
+  connection: CONNECTION_LOG_FIELDS,
+} as const satisfies Record<string, Readonly<Record<string, LogField>>>;
+export type LogKind = keyof typeof LOG_KINDS;
+
 export const LOG_LIMITS = { whereCharsMax: 1000, rowsMax: 1000, rowsDefault: 100, followRowsMax: 1000 } as const;
 
 /** A query for what one node has stored. */
 export const LogQuery = Type.Object(
   {
-    kind: Type.Optional(Type.Enum(['access', 'health'], { default: 'access', description: 'Which log' })),
+    kind: Type.Optional(Type.Enum(['access', 'health', 'connection'], { default: 'access', description: 'Which log' })),
     since: Type.Optional(Type.Integer({ minimum: 0, description: 'Not before, milliseconds since the epoch' })),
     until: Type.Optional(Type.Integer({ minimum: 0, description: 'Before, milliseconds since the epoch' })),
     where: Type.Optional(

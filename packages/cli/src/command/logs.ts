@@ -1,6 +1,6 @@
 // clb logs: what the proxies have logged, by time and condition, and as it comes.
 import { setTimeout as wait } from 'node:timers/promises';
-import { type LogAnswer, LogQueryError, LOG_LIMITS, parseLogQuery } from '@openclb/model';
+import { type LogAnswer, type LogKind, LogQueryError, LOG_LIMITS, parseLogQuery } from '@openclb/model';
 import type { Client } from '../client.ts';
 import { type Context, defineCommand } from '../command.ts';
 import { ExitStatus, usageError } from '../errors.ts';
@@ -34,12 +34,17 @@ export const logs = defineCommand({
     },
     node: { schema: { type: 'string', description: 'only this proxy' }, value: 'ID' },
     health: { schema: { type: 'boolean', description: 'changes of the health of targets instead of requests' } },
+    connections: {
+      schema: { type: 'boolean', description: 'relayed connections and UDP sessions instead of requests' },
+    },
     follow: { schema: { type: 'boolean', description: 'go on with what comes, until Ctrl-C' }, short: 'F' },
   },
   connects: true,
   examples: ["clb logs --since 10m --where 'status>=500 and domain=a.test'", 'clb logs --follow --json'],
   async run({ flags }, context) {
-    const kind = flags.health === true ? 'health' : 'access';
+    if (flags.health === true && flags.connections === true)
+      throw usageError('--health and --connections are two logs', 'ask for one of them');
+    const kind: LogKind = flags.health === true ? 'health' : flags.connections === true ? 'connection' : 'access';
     const query = {
       kind,
       where: checkedWhere(flags.where, kind),
@@ -52,7 +57,7 @@ export const logs = defineCommand({
     const first = await client.call<LogAnswer>('GET', '/v1/logs', { query });
     for (const { node, error } of first.nodes) if (error !== undefined) context.out.warn(`clb: ${node}: ${error}`);
     const isMute = first.nodes.every(({ error }) => error !== undefined);
-    const lineOf = kind === 'health' ? healthText : accessText;
+    const lineOf = LINES[kind];
     if (flags.follow !== true) {
       context.out.answer(first.items, (rows) =>
         rows.length === 0 ? 'nothing was logged that fits' : rows.map(lineOf).join('\n'),
@@ -87,7 +92,7 @@ async function follow(
 }
 
 /** Looked at here too, so that a mistake is told with the place where it stands. */
-function checkedWhere(where: string | undefined, kind: 'access' | 'health'): string | undefined {
+function checkedWhere(where: string | undefined, kind: LogKind): string | undefined {
   if (where === undefined) return undefined;
   try {
     parseLogQuery(where, kind);
@@ -127,3 +132,18 @@ function healthText(row: Row): string {
   const place = `${text(row, 'protocol')} ${text(row, 'vip')}:${text(row, 'vport')} ${text(row, 'domain')}${text(row, 'url')}`;
   return `${text(row, 'time')} ${text(row, 'node')} ${target} of ${place} ${state}`;
 }
+
+function connectionText(row: Row): string {
+  const failure = row['failure'] === '' ? '' : ` ${text(row, 'failure')}`;
+  const tries = Number(row['attempts']) > 1 ? ` (${text(row, 'attempts')} tries)` : '';
+  const bytes = `${text(row, 'bytes_received')}B in ${text(row, 'bytes_sent')}B out`;
+  const ends = `${text(row, 'remote_addr')} ${text(row, 'server_addr')}:${text(row, 'server_port')}`;
+  const head = `${text(row, 'time')} ${text(row, 'node')} ${text(row, 'protocol')} ${ends}`;
+  return `${head} ${bytes} ${text(row, 'duration')}s -> ${text(row, 'upstream_addr')}${tries}${failure}`;
+}
+
+const LINES: Readonly<Record<LogKind, (row: Row) => string>> = {
+  access: accessText,
+  health: healthText,
+  connection: connectionText,
+};

@@ -4,6 +4,7 @@ import {
   LINK_VERSION,
   LOG_LIMITS,
   type LogAnswer,
+  type LogKind,
   type LogPage,
   LogQuery,
   LogQueryError,
@@ -28,7 +29,7 @@ const Query = Type.Object(
   { additionalProperties: false },
 );
 interface Asked {
-  readonly kind?: 'access' | 'health';
+  readonly kind?: LogKind;
   readonly where?: string;
   readonly since?: string;
   readonly until?: string;

@@ -1,7 +1,8 @@
 // Records → lines: the short format, JSON, or a text with $variables as nginx's log_format has it. Made once, used for each record.
-import { HEALTH_LOG_FIELDS, LOG_FIELDS, type LogFieldName } from '@openclb/model';
+import { CONNECTION_LOG_FIELDS, HEALTH_LOG_FIELDS, LOG_FIELDS, type LogFieldName } from '@openclb/model';
+import type { ConnectionRecord } from '../relay/context.ts';
 import type { AccessRecord, HealthRecord } from './record.ts';
-import { HEALTH_VALUES, LOG_VALUES, timeText, type Value } from './variables.ts';
+import { CONNECTION_VALUES, HEALTH_VALUES, LOG_VALUES, timeText, type Value } from './variables.ts';
 
 export type LineOf = (record: AccessRecord) => string;
 
@@ -79,5 +80,14 @@ const HEALTH_NAMES = Object.keys(HEALTH_LOG_FIELDS) as (keyof typeof HEALTH_LOG_
 export function healthLine(record: HealthRecord): string {
   const row: Record<string, Value> = { log: 'health' };
   for (const name of HEALTH_NAMES) row[name] = HEALTH_VALUES[name](record);
+  return `${JSON.stringify(row)}\n`;
+}
+
+const CONNECTION_NAMES = Object.keys(CONNECTION_LOG_FIELDS) as (keyof typeof CONNECTION_LOG_FIELDS)[];
+
+/** Always JSON, as health records. */
+export function connectionLine(record: ConnectionRecord): string {
+  const row: Record<string, Value> = { log: 'connection' };
+  for (const name of CONNECTION_NAMES) row[name] = CONNECTION_VALUES[name](record);
   return `${JSON.stringify(row)}\n`;
 }

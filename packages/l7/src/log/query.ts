@@ -1,10 +1,13 @@
 // A query of logs → SQL with parameters. Field names come from the table of fields, values are bound, so nothing that a user
 // writes becomes SQL.
 import {
+  CONNECTION_LOG_FIELDS,
   HEALTH_LOG_FIELDS,
   LOG_FIELDS,
+  LOG_KINDS,
   LOG_LIMITS,
   type LogExpression,
+  type LogKind,
   type LogQuery,
   parseLogQuery,
 } from '@openclb/model';
@@ -25,8 +28,13 @@ const DERIVED: Readonly<Record<string, string>> = {
 };
 const HEALTH_DERIVED: Readonly<Record<string, string>> = { time: DERIVED['time_local']!, vpcid: '-1' };
 
-const derivedOf = (kind: 'access' | 'health'): Readonly<Record<string, string>> =>
-  kind === 'access' ? DERIVED : HEALTH_DERIVED;
+const CONNECTION_DERIVED: Readonly<Record<string, string>> = { time: DERIVED['time_local']! };
+
+const DERIVED_OF: Readonly<Record<LogKind, Readonly<Record<string, string>>>> = {
+  access: DERIVED,
+  health: HEALTH_DERIVED,
+  connection: CONNECTION_DERIVED,
+};
 
 /** Columns that are kept, in the order in which rows bring them behind `at`. */
 export const ACCESS_COLUMNS: readonly string[] = [
@@ -37,7 +45,11 @@ export const HEALTH_COLUMNS: readonly string[] = Object.keys(HEALTH_LOG_FIELDS).
   (name) => !Object.hasOwn(HEALTH_DERIVED, name),
 );
 
-const columnOf = (kind: 'access' | 'health', field: string): string => derivedOf(kind)[field] ?? `"${field}"`;
+export const CONNECTION_COLUMNS: readonly string[] = Object.keys(CONNECTION_LOG_FIELDS).filter(
+  (name) => !Object.hasOwn(CONNECTION_DERIVED, name),
+);
+
+const columnOf = (kind: LogKind, field: string): string => DERIVED_OF[kind][field] ?? `"${field}"`;
 
 /** Throws `LogQueryError`. */
 export function selectOf(query: LogQuery): Sql {
@@ -52,7 +64,7 @@ export function selectOf(query: LogQuery): Sql {
   if (until !== undefined) add('at < ?', until);
   if (after !== undefined) add('id > ?', after);
   if (where !== undefined && where.trim() !== '') conditions.push(sqlOf(parseLogQuery(where, kind), kind, values));
-  const fields = Object.keys(kind === 'access' ? LOG_FIELDS : HEALTH_LOG_FIELDS);
+  const fields = Object.keys(LOG_KINDS[kind]);
   const columns = fields.map((field) => `${columnOf(kind, field)} AS "${field}"`).join(', ');
   const filter = conditions.length === 0 ? '' : ` WHERE ${conditions.join(' AND ')}`;
   const order = after === undefined ? 'at DESC, id DESC' : 'id';
@@ -60,7 +72,7 @@ export function selectOf(query: LogQuery): Sql {
   return { text: `SELECT id AS _id, at AS _at, ${columns} FROM ${kind}${filter} ORDER BY ${order} LIMIT ?`, values };
 }
 
-function sqlOf(expression: LogExpression, kind: 'access' | 'health', values: SqlValue[]): string {
+function sqlOf(expression: LogExpression, kind: LogKind, values: SqlValue[]): string {
   switch (expression.type) {
     case 'and':
     case 'or': {

@@ -1,8 +1,8 @@
 // The thread that owns the log's SQLite file: batches in, one transaction each; queries; the oldest rows out by age and size.
 import { DatabaseSync, type SQLOutputValue, type StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { LogPage, LogQuery } from '@openclb/model';
-import { ACCESS_COLUMNS, HEALTH_COLUMNS, selectOf } from './query.ts';
+import type { LogKind, LogPage, LogQuery } from '@openclb/model';
+import { ACCESS_COLUMNS, CONNECTION_COLUMNS, HEALTH_COLUMNS, selectOf } from './query.ts';
 
 export interface StoreOptions {
   readonly path: string;
@@ -15,6 +15,7 @@ export type ToStore =
       readonly type: 'rows';
       readonly access: readonly (string | number)[];
       readonly health: readonly (string | number)[];
+      readonly connection: readonly (string | number)[];
     }
   | { readonly type: 'query'; readonly id: number; readonly query: LogQuery };
 
@@ -33,19 +34,30 @@ const SWEEP_SHARE = 0.1;
 /** An answer must fit into one message to the controller. */
 const PAGE_BYTES_MAX = 2 * 1024 * 1024;
 
+const COLUMNS: Readonly<Record<LogKind, readonly string[]>> = {
+  access: ACCESS_COLUMNS,
+  health: HEALTH_COLUMNS,
+  connection: CONNECTION_COLUMNS,
+};
+const TABLES = Object.keys(COLUMNS) as LogKind[];
+
 const port = parentPort!;
 const options = workerData as StoreOptions;
 const database = open(options.path);
-const inserts = { access: insertOf('access', ACCESS_COLUMNS), health: insertOf('health', HEALTH_COLUMNS) };
+const inserts = Object.entries(COLUMNS).map(([table, names]) => ({
+  table: table as LogKind,
+  width: names.length + 1,
+  statement: insertOf(table, names),
+}));
 
 function open(path: string): DatabaseSync {
   const opened = new DatabaseSync(path, { timeout: BUSY_MS });
   const { user_version: version } = opened.prepare('PRAGMA user_version').get() as { user_version: number };
-  if (version !== SCHEMA_VERSION) opened.exec('DROP TABLE IF EXISTS access; DROP TABLE IF EXISTS health');
+  if (version !== SCHEMA_VERSION) for (const table of TABLES) opened.exec(`DROP TABLE IF EXISTS ${table}`);
   // What the last second wrote may be lost with the power, never the file: WAL with one sync a checkpoint.
   opened.exec(`PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL`);
   const columns = (names: readonly string[]): string => names.map((name) => `, "${name}"`).join('');
-  for (const [table, names] of Object.entries({ access: ACCESS_COLUMNS, health: HEALTH_COLUMNS })) {
+  for (const [table, names] of Object.entries(COLUMNS)) {
     // Ids are never used again, so a reader can go on behind the last one that it saw.
     opened.exec(
       `CREATE TABLE IF NOT EXISTS ${table} (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL${columns(names)});` +
@@ -61,17 +73,15 @@ function insertOf(table: string, names: readonly string[]): StatementSync {
   return database.prepare(`INSERT INTO ${table} (${list}) VALUES (?${', ?'.repeat(names.length)})`);
 }
 
-function insert(statement: StatementSync, values: readonly (string | number)[], width: number): number {
+function insert(statement: StatementSync, values: readonly (string | number)[], width: number): void {
   for (let at = 0; at < values.length; at += width) statement.run(...values.slice(at, at + width));
-  return values.length / width;
 }
 
-function write({ access, health }: Extract<ToStore, { type: 'rows' }>): void {
-  const rows = access.length / (ACCESS_COLUMNS.length + 1) + health.length / (HEALTH_COLUMNS.length + 1);
+function write(batch: Extract<ToStore, { type: 'rows' }>): void {
+  const rows = inserts.reduce((sum, { table, width }) => sum + batch[table].length / width, 0);
   try {
     database.exec('BEGIN IMMEDIATE');
-    insert(inserts.access, access, ACCESS_COLUMNS.length + 1);
-    insert(inserts.health, health, HEALTH_COLUMNS.length + 1);
+    for (const { table, width, statement } of inserts) insert(statement, batch[table], width);
     database.exec('COMMIT');
     port.postMessage({ type: 'written', rows, lost: 0 } satisfies FromStore);
   } catch {
@@ -109,21 +119,27 @@ function sizeOf(): number {
   return (pages - free) * size;
 }
 
+function dropOldest(table: LogKind): number {
+  const { low, high } = database.prepare(`SELECT min(id) AS low, max(id) AS high FROM ${table}`).get() as {
+    low: number | null;
+    high: number | null;
+  };
+  if (low === null || high === null || low === high) return 0;
+  const until = low + Math.ceil((high - low) * SWEEP_SHARE);
+  return Number(database.prepare(`DELETE FROM ${table} WHERE id < ?`).run(until).changes);
+}
+
 function sweep(): void {
   try {
     const oldest = Date.now() - options.keepMs;
     let gone = 0;
-    for (const table of ['access', 'health']) {
+    for (const table of TABLES) {
       gone += Number(database.prepare(`DELETE FROM ${table} WHERE at < ?`).run(oldest).changes);
     }
     while (sizeOf() > options.bytesMax) {
-      const { low, high } = database.prepare('SELECT min(id) AS low, max(id) AS high FROM access').get() as {
-        low: number | null;
-        high: number | null;
-      };
-      if (low === null || high === null || low === high) break;
-      const until = low + Math.ceil((high - low) * SWEEP_SHARE);
-      gone += Number(database.prepare('DELETE FROM access WHERE id < ?').run(until).changes);
+      const fewer = dropOldest('access') + dropOldest('connection');
+      if (fewer === 0) break;
+      gone += fewer;
     }
     if (gone > 0) database.exec('PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)');
   } catch {

@@ -2,10 +2,11 @@
 // A slow disk costs rows, which are counted, and never a request.
 import { Worker } from 'node:worker_threads';
 import { type LogPage, type LogQuery, parseLogQuery } from '@openclb/model';
-import { ACCESS_COLUMNS, HEALTH_COLUMNS } from './query.ts';
+import type { ConnectionRecord } from '../relay/context.ts';
+import { ACCESS_COLUMNS, CONNECTION_COLUMNS, HEALTH_COLUMNS } from './query.ts';
 import type { AccessRecord, HealthRecord } from './record.ts';
 import type { FromStore, StoreOptions, ToStore } from './store-worker.ts';
-import { HEALTH_VALUES, LOG_VALUES, type Value } from './variables.ts';
+import { CONNECTION_VALUES, HEALTH_VALUES, LOG_VALUES, type Value } from './variables.ts';
 import type { LogWriter } from './writer.ts';
 
 export interface LogStoreOptions {
@@ -51,7 +52,9 @@ class ThreadStore implements LogStore {
   #serial = 0;
   #access: Value[] = [];
   #accessRows = 0;
+  #connectionRows = 0;
   #health: Value[] = [];
+  #connections: Value[] = [];
   #waiting = 0;
   #lost = 0;
   #isBroken = false;
@@ -100,6 +103,15 @@ class ThreadStore implements LogStore {
     }
   };
 
+  readonly connection = (record: ConnectionRecord): void => {
+    if (!this.#takes()) return;
+    this.#connections.push(Math.round(record.time));
+    for (const name of CONNECTION_COLUMNS) {
+      this.#connections.push(bounded(CONNECTION_VALUES[name as keyof typeof CONNECTION_VALUES](record)));
+    }
+    if (++this.#connectionRows >= BATCH_ROWS) this.#flush();
+  };
+
   readonly lost = (): number => this.#lost;
   readonly reopen = (): void => {};
 
@@ -113,8 +125,10 @@ class ThreadStore implements LogStore {
   }
 
   #flush(): void {
-    if (this.#isBroken || (this.#access.length === 0 && this.#health.length === 0)) return;
-    this.#post({ type: 'rows', access: this.#access, health: this.#health });
+    if (this.#isBroken || this.#access.length + this.#health.length + this.#connections.length === 0) return;
+    this.#post({ type: 'rows', access: this.#access, health: this.#health, connection: this.#connections });
+    this.#connections = [];
+    this.#connectionRows = 0;
     this.#access = [];
     this.#accessRows = 0;
     this.#health = [];

@@ -1,5 +1,6 @@
 // Records → the variables of logs by name (tencent-cloud.md E6; model/log.ts says what each is).
-import type { HealthLogFieldName, LogFieldName } from '@openclb/model';
+import type { ConnectionLogFieldName, HealthLogFieldName, LogFieldName } from '@openclb/model';
+import type { ConnectionRecord } from '../relay/context.ts';
 import { normalHost } from '../routes.ts';
 import type { AccessRecord, HealthRecord } from './record.ts';
 
@@ -71,6 +72,22 @@ export const HEALTH_VALUES: Readonly<Record<HealthLogFieldName, (record: HealthR
   domain: (record) => record.domain,
   url: (record) => record.path,
   reason: (record) => record.reason,
+};
+
+export const CONNECTION_VALUES: Readonly<Record<ConnectionLogFieldName, (record: ConnectionRecord) => Value>> = {
+  time: (record) => timeText(record.time),
+  protocol: (record) => record.protocol.toUpperCase().replace('-', '_'),
+  listener: (record) => record.listener,
+  server_addr: (record) => record.vip,
+  server_port: (record) => record.vport,
+  remote_addr: (record) => record.remoteAddress,
+  remote_port: (record) => record.remotePort,
+  upstream_addr: (record) => record.upstreamAddress,
+  attempts: (record) => record.attempts,
+  bytes_received: (record) => record.bytesIn,
+  bytes_sent: (record) => record.bytesOut,
+  duration: (record) => seconds(record.durationMs),
+  failure: (record) => record.failure,
 };
 
 let clockSecond = -1;

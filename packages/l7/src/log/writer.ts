@@ -4,7 +4,8 @@ import dgram from 'node:dgram';
 import { closeSync, openSync, statSync, write } from 'node:fs';
 import net from 'node:net';
 import { hostname } from 'node:os';
-import { formatOf, healthLine, type LineOf } from './format.ts';
+import type { ConnectionRecord } from '../relay/context.ts';
+import { connectionLine, formatOf, healthLine, type LineOf } from './format.ts';
 import type { AccessRecord, HealthRecord } from './record.ts';
 
 const BATCH_BYTES = 64 * 1024;
@@ -15,6 +16,7 @@ const STDOUT = 1;
 export interface LogWriter {
   readonly write: (record: AccessRecord) => void;
   readonly health: (record: HealthRecord) => void;
+  readonly connection: (record: ConnectionRecord) => void;
   /** Lines that were thrown away because the other side did not keep up. */
   readonly lost: () => number;
   /** Opens the file again under its name: what a rotation has renamed is left to it. */
@@ -56,6 +58,7 @@ class FileWriter implements LogWriter {
 
   readonly write = (record: AccessRecord): void => this.#add(this.#lineOf(record));
   readonly health = (record: HealthRecord): void => this.#add(healthLine(record));
+  readonly connection = (record: ConnectionRecord): void => this.#add(connectionLine(record));
   readonly lost = (): number => this.#lost;
   readonly reopen = (): void => void (this.#wantsReopen = true);
 
@@ -160,6 +163,8 @@ class SyslogWriter implements LogWriter {
 
   readonly write = (record: AccessRecord): void => this.#add('access', record.time, this.#lineOf(record));
   readonly health = (record: HealthRecord): void => this.#add('health', record.time, healthLine(record));
+  readonly connection = (record: ConnectionRecord): void =>
+    this.#add('connection', record.time, connectionLine(record));
   readonly lost = (): number => this.#lost + this.#transport.lost;
   readonly reopen = (): void => {};
 

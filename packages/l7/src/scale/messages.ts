@@ -1,4 +1,5 @@
 // What the threads of one proxy tell each other. Everything here survives a structured clone.
+import type { ConnectionRecord } from '../relay/context.ts';
 import type { ProxyImage } from '@openclb/model';
 import type { Limits } from '../limits.ts';
 import type { AccessRecord } from '../log/record.ts';
@@ -20,6 +21,7 @@ export interface WorkerStart {
   readonly pages: SharedArrayBuffer;
   readonly module: WorkerModule | null;
   readonly logs: boolean;
+  readonly logsConnections: boolean;
   readonly options: {
     readonly bind: BindMode;
     readonly limits: Partial<Limits>;
@@ -49,5 +51,6 @@ export type FromWorker =
   | { readonly type: 'refused'; readonly serial: number; readonly code?: string; readonly message: string }
   | { readonly type: 'certificate'; readonly ask: number; readonly id: string }
   | { readonly type: 'log'; readonly records: readonly AccessRecord[] }
+  | { readonly type: 'connections'; readonly records: readonly ConnectionRecord[] }
   | { readonly type: 'error'; readonly source: string; readonly message: string }
   | { readonly type: 'closed' };

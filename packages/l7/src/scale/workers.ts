@@ -114,6 +114,7 @@ class ProxyWorkers implements Proxy {
       workers: this.#count,
       module: this.#options.workerModule ?? null,
       logs: this.#options.accessLog !== undefined,
+      logsConnections: this.#options.connectionLog !== undefined,
     };
     const entry = new URL(import.meta.resolve('@openclb/l7/worker'));
     const worker = new Worker(entry, { workerData: data, name: `clb-proxy-${index}` });
@@ -160,7 +161,7 @@ class ProxyWorkers implements Proxy {
   }
 
   #heard(thread: Thread, message: FromWorker): void {
-    const { accessLog, onError } = this.#options;
+    const { accessLog, connectionLog, onError } = this.#options;
     switch (message.type) {
       case 'applied':
       case 'refused': {
@@ -175,6 +176,9 @@ class ProxyWorkers implements Proxy {
         return void this.#answer(thread, message.ask, message.id);
       case 'log':
         for (const record of message.records) accessLog?.(record);
+        return;
+      case 'connections':
+        for (const record of message.records) connectionLog?.(record);
         return;
       case 'error':
         return onError?.(message.source, new Error(message.message));
