@@ -55,6 +55,9 @@ function readChoice(): Choice {
   if (!PORTS.includes(values.port)) throw new Error(`--port is ${PORTS.join(', ')}, not '${values.port}'`);
   if (!/^\d+(-\d+)?$/.test(values.lines))
     throw new Error(`--lines is a number or a range as in 1-4, not '${values.lines}'`);
+  const [first = 1, last = first] = values.lines.split('-').map(Number);
+  if (first < 1 || last < first || last > STORY.length)
+    throw new Error(`--lines is within 1-${STORY.length} and forwards, not '${values.lines}'`);
   return values as Choice;
 }
 
