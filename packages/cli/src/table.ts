@@ -2,6 +2,7 @@
 import type { Command } from './command.ts';
 import { announce } from './command/announce.ts';
 import { apply } from './command/apply.ts';
+import { capture } from './command/capture.ts';
 import { controller } from './command/controller.ts';
 import { createCommands, updateCommands } from './command/create.ts';
 import { director } from './command/director.ts';
@@ -43,6 +44,7 @@ export const commands: readonly Command[] = [
   health,
   top,
   ...ldCommands,
+  capture,
   logs,
   explain,
   shadow,

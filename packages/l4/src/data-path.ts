@@ -1,6 +1,8 @@
 // One packet worker and its ports, as a role sees them: ports are opened once and come back by themselves when the worker is remade.
 import { type LinearMemory, type MemoryPlan } from '@openclb/core-wasm';
 import { WorkerState } from '@openclb/core-wasm/layout';
+import { type LookFilter } from '@openclb/model';
+import { type TappedPacket } from './capture/tap.ts';
 import { type Log } from './log.ts';
 import { type OurAddresses } from './ours.ts';
 import { createPortBook } from './port-book.ts';
@@ -24,6 +26,8 @@ export interface DataPathOptions {
   readonly deathsMax?: number;
   /** A port is open: for the first time, or again after the worker was remade. */
   onPort(port: PortInfo): void;
+  /** Packets that a tap copied. */
+  onTapped?(packets: readonly TappedPacket[], missed: number): void;
   onPunted(packets: readonly PuntedPacket[]): void;
   /** Frames that left through a memory port. */
   onSent(index: number, frames: readonly Uint8Array[]): void;
@@ -42,6 +46,8 @@ export interface DataPath {
   probe(probes: readonly SlottedProbe[]): void;
   /** Frames into a memory port. */
   deliver(index: number, frames: readonly Uint8Array[]): void;
+  /** What the worker copies for a capture; null: nothing. */
+  tap(filter: LookFilter | null): void;
   setStatus(status: number): void;
   /** Counters of ports, kernel-side drops included, at most a second old. */
   statistics(): ReadonlyMap<number, Readonly<Record<string, number>>>;
@@ -72,14 +78,17 @@ export function startDataPath(options: DataPathOptions): DataPath {
   });
   const post = (message: ToWorker): void => supervisor.post(message);
   let status: ToWorker | null = null;
+  let tapping: ToWorker | null = null;
   /** A worker that was remade knows nothing of it. */
   function remind(): void {
     if (status !== null) post(status);
+    if (tapping !== null) post(tapping);
   }
   const ports = createPortBook(post, (port) => options.onPort(port), log);
 
   function take(message: FromWorker): void {
     if (message.type === 'punted') options.onPunted(message.packets);
+    else if (message.type === 'tapped') options.onTapped?.(message.packets, message.missed);
     else if (message.type === 'sent') options.onSent(message.index, message.frames);
     else if (message.type === 'statistics') statistics.set(message.index, message.values);
     else if (message.type === 'counters') counters = message.values;
@@ -97,6 +106,10 @@ export function startDataPath(options: DataPathOptions): DataPath {
     steer: ports.steer,
     probe: (probes) => post({ type: 'probe', probes }),
     deliver: (index, frames) => post({ type: 'frames', index, frames }),
+    tap(filter) {
+      tapping = filter === null ? null : { type: 'tap', filter };
+      post({ type: 'tap', filter });
+    },
     setStatus(next) {
       status = { type: 'status', status: next };
       post(status);

@@ -15,6 +15,7 @@ import { pino } from 'pino';
 import { type Announcer } from './announcer.ts';
 import { startBirdAnnouncer } from './bird/announcer.ts';
 import { type BirdOptions } from './bird/config.ts';
+import { type Capture, type CaptureOptions, createCapture } from './capture/capture.ts';
 import { readCounters } from './counters.ts';
 import { type DataPath, startDataPath } from './data-path.ts';
 import { type DirectorTables, createDirectorTables } from './director-tables.ts';
@@ -113,6 +114,7 @@ interface Parts {
   readonly isolation: IsolationLoop;
   readonly cookies: Cookies;
   readonly announcer: Announcer | null;
+  readonly capture: Capture;
   /** Told to take no new flows. */
   readonly mode: { isDraining: boolean };
 }
@@ -131,12 +133,14 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     table: await SyncTable.open(tables.plan, tables.memory, tables.slots),
     log,
   });
+  const capture = captureOf(options, tables, (filter) => path.tap(filter));
   const path = startDataPath({
     role: 'director',
     plan: tables.plan,
     memory: tables.memory,
     log,
     onPort: (port) => nextHops?.setPort(port),
+    onTapped: (packets, missed) => capture.take(packets, missed),
     onPunted: (packets) => health?.take(packets.map((one) => one.packet)),
     onSent: (_index, frames) => frames.forEach((frame) => options.onFrame?.(frame)),
     onDeath: () => {
@@ -153,12 +157,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
       { port: port.kind, detail: port.detail, device: port.device, refused: port.refused },
       `packets are carried by ${port.kind}`,
     );
-    nextHops = startNextHops({
-      tables,
-      port,
-      log,
-      ...(options.nextHops === undefined ? {} : { fixed: options.nextHops }),
-    });
+    nextHops = startNextHops({ tables, port, log, ...fixedHops(options) });
     if (port.kind === 'xdp' || port.kind === 'packet') guard = await createKernelGuard({ log });
     health = await startHealth({
       node: options.id,
@@ -170,7 +169,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
     });
     announcer = options.bird === undefined ? null : announceByBird(options, options.bird, tables, log);
     const cookies = startCookies({ plan: tables.plan, memory: tables.memory, log });
-    const serving = { sync, isolation, cookies, announcer, mode: { isDraining: false } };
+    const serving = { sync, isolation, cookies, announcer, capture, mode: { isDraining: false } };
     const parts = { options, log, tables, path, health, nextHops, guard, ...serving };
     const { director, reportHealth } = await serve(parts, port);
     onHealth = reportHealth;
@@ -192,7 +191,7 @@ export async function startDirector(options: DirectorOptions): Promise<Director>
 async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director; reportHealth: () => void }> {
   const { options, log, tables, path, health, nextHops, sync, announcer } = parts;
   const explainer = await createExplainer({ node: options.id, ...tables });
-  const looker = createLooker({ node: options.id, device: port.device, tables, counters: () => countersOf(parts) });
+  const looker = lookerOf(parts, port);
   const keeper = createImageKeeper({
     node: options.id,
     role: 'director',
@@ -244,6 +243,7 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
       await link?.close();
       await keeper.idle();
       await leave(parts);
+      parts.capture.close();
       parts.isolation.close();
       sync.close();
       parts.cookies.close();
@@ -255,6 +255,29 @@ async function serve(parts: Parts, port: PortInfo): Promise<{ director: Director
     },
   };
   return { director, reportHealth };
+}
+
+function fixedHops({ nextHops }: DirectorOptions): { fixed?: StaticNextHops } {
+  return nextHops === undefined ? {} : { fixed: nextHops };
+}
+
+function captureOf(
+  { id, device }: DirectorOptions,
+  { core, names }: DirectorTables,
+  tap: CaptureOptions['tap'],
+): Capture {
+  return createCapture({ node: id, device, core, names, tap });
+}
+
+function lookerOf(parts: Parts, { device }: PortInfo): Looker {
+  const { options, tables, capture } = parts;
+  return createLooker({
+    node: options.id,
+    device,
+    tables,
+    counters: () => countersOf(parts),
+    capture: capture.page,
+  });
 }
 
 function slotted(tables: DirectorTables, probes: readonly TargetProbe[]): SlottedProbe[] {

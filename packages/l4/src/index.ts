@@ -31,5 +31,5 @@ export { type PortInfo } from './worker-messages.ts';
 export { PORT_KINDS, type Port, type PortKindName, type PortOptions, type PortRoom, Steer } from './port/port.ts';
 export { openPort, pollPorts } from './port/open.ts';
 export { createWirePair } from './port/memory.ts';
-export { createPcapWriter, type PcapWriter, readCapture } from './port/pcapng.ts';
+export { createPcapWriter, LinkType, type PcapWriter, readCapture } from './port/pcapng.ts';
 export { setOffloads } from './port/device.ts';

@@ -3,6 +3,7 @@
 import { type Binding, type Core } from '@openclb/core-wasm';
 import { limits } from '@openclb/core-wasm/layout';
 import { type BetweenBursts } from './between-bursts.ts';
+import { type Tap } from './capture/tap.ts';
 import { clock } from './clock.ts';
 import { type WorkerRole } from './worker-messages.ts';
 import { type WorkerPorts } from './worker-ports.ts';
@@ -19,6 +20,7 @@ export function createRound(
   between: BetweenBursts,
   clockMs: () => number = clock,
   binding: Binding | null = null,
+  tap?: Tap,
 ): () => number {
   const { adopt, receive, transmit, recycle } = core.exports as Record<
     'adopt' | 'receive' | 'transmit' | 'recycle',
@@ -35,9 +37,12 @@ export function createRound(
       if (!ports.fill(index)) continue;
       const count = receive(index, BURST);
       if (count === 0) continue;
+      const isTapped = tap !== undefined && tap.isOn;
+      if (isTapped) tap.before(count);
       // A director adds packets: pieces, and fragments that were held. An endpoint says nothing.
       const walked = walk(count, now) || count;
       const records = binding === null ? walked : binding.burst(count, walked, now);
+      if (isTapped) tap.after(records);
       ports.kick(transmit(records));
       ports.kick(between.takeBurst(records, now));
       recycle(count);

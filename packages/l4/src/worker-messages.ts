@@ -1,6 +1,8 @@
 // What main thread and packet worker say to each other. Nothing here is on the way of a forwarded packet: images and counters go through
 // the shared memory; messages open ports, steer destinations, carry probes out and their answers in.
 import { type LinearMemory, type MemoryPlan, type ProbePacket } from '@openclb/core-wasm';
+import { type LookFilter } from '@openclb/model';
+import { type TappedPacket } from './capture/tap.ts';
 import { type PortKindName } from './port/port.ts';
 
 export type WorkerRole = 'director' | 'endpoint';
@@ -56,6 +58,8 @@ export type ToWorker =
   | { readonly type: 'status'; readonly status: number }
   /** Makes the worker trap, as a bug in it would: tests of the supervisor. */
   | { readonly type: 'trap' }
+  /** Copy packets that match; null: none any more. */
+  | { readonly type: 'tap'; readonly filter: LookFilter | null }
   | { readonly type: 'stop' };
 
 /** A probe for the target in a slot of the tables, by that target's own tunnel. */
@@ -83,4 +87,6 @@ export type FromWorker =
   | { readonly type: 'statistics'; readonly index: number; readonly values: Readonly<Record<string, number>> }
   /** What the worker counts itself, outside the core. */
   | { readonly type: 'counters'; readonly values: Readonly<Record<string, number>> }
+  /** Packets that a tap copied, and how many more it had no room for. */
+  | { readonly type: 'tapped'; readonly packets: readonly TappedPacket[]; readonly missed: number }
   | { readonly type: 'stopped' };

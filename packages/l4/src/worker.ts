@@ -5,6 +5,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { type Binding, Core, openBinding } from '@openclb/core-wasm';
 import { WorkerState } from '@openclb/core-wasm/layout';
 import { type BetweenBursts, createBetweenBursts } from './between-bursts.ts';
+import { type Tap, createTap } from './capture/tap.ts';
 import { clock } from './clock.ts';
 import { createRound } from './round.ts';
 import { type FromWorker, type ToWorker, type WorkerStart } from './worker-messages.ts';
@@ -19,7 +20,7 @@ function createSettle(
   core: Core,
   ports: WorkerPorts,
   between: BetweenBursts,
-  binding: Binding | null,
+  { binding, tap }: { readonly binding: Binding | null; readonly tap: Tap },
 ): () => void {
   const expireFlows = core.exports['expireFlows'] as (nowMs: number) => number;
   const heartbeat = new Uint32Array(core.memory.buffer, core.worker.state + WorkerState.at.heartbeat, 1);
@@ -38,6 +39,7 @@ function createSettle(
     }
     between.settle(now, hand);
     ports.flushMemory();
+    if (tap.isOn) sayTapped(tap);
     if ((now - statisticsAt) >>> 0 < STATISTICS_EVERY_MS) return;
     statisticsAt = now;
     ports.sayStatistics();
@@ -45,6 +47,11 @@ function createSettle(
     const load = { cpuMicroseconds: user + system, cpuAtMs: Math.round(performance.timeOrigin + performance.now()) };
     say({ type: 'counters', values: { ...between.counters(), ...load } });
   };
+}
+
+function sayTapped(tap: Tap): void {
+  const taken = tap.take();
+  if (taken !== null) say({ type: 'tapped', ...taken });
 }
 
 function say(message: FromWorker): void {
@@ -56,8 +63,9 @@ async function main({ role, worker, memory, plan }: WorkerStart): Promise<void> 
   const ports = createWorkerPorts(core, say);
   const binding = role === 'director' ? await openBinding(plan, memory, worker) : null;
   const between = createBetweenBursts(core, ports.kick);
-  const round = createRound(role, core, ports, between, clock, binding);
-  const settle = createSettle(role, core, ports, between, binding);
+  const tap = createTap(core);
+  const round = createRound(role, core, ports, between, clock, binding, tap);
+  const settle = createSettle(role, core, ports, between, { binding, tap });
   let isTrapped = false;
   let isStopping = false;
 
@@ -91,6 +99,7 @@ async function main({ role, worker, memory, plan }: WorkerStart): Promise<void> 
     else if (message.type === 'frames') ports.bring(message.index, message.frames);
     else if (message.type === 'probe') between.probe(message.probes);
     else if (message.type === 'status') between.setStatus(message.status);
+    else if (message.type === 'tap') tap.set(message.filter);
     else if (message.type === 'trap') isTrapped = true;
     else isStopping = true;
   }

@@ -23,7 +23,8 @@ export function flowMatch(filter: LookFilter): FlowMatch {
   };
 }
 
-function prefixMatch(text: string | undefined): FlowMatch['client'] {
+/** Of 16 bytes in a view: whether they lie in the CIDR, or are the address. Everything does without one. */
+export function prefixMatch(text: string | undefined): FlowMatch['client'] {
   if (text === undefined) return () => true;
   const [address = '', length] = text.split('/');
   const wanted = parseAddress(address);
@@ -47,8 +48,29 @@ function prefixOf(wanted: Uint8Array, bits: number): FlowMatch['client'] {
 /** `a.b.c.d`, `a.b.c.d:80`, `2001:db8::1`, `[2001:db8::1]:80`. */
 export function endpointMatch(text: string | undefined): (address: string, port: number) => boolean {
   if (text === undefined) return () => true;
+  const wanted = parseEndpoint(text);
+  const key = parseAddress(wanted.address).join('.');
+  return (address, port) => isPort(wanted, port) && parseAddress(address).join('.') === key;
+}
+
+/** The same of 16 bytes in a view. */
+export function endpointAt(text: string | undefined): (view: DataView, at: number, port: number) => boolean {
+  if (text === undefined) return () => true;
+  const wanted = parseEndpoint(text);
+  const address = prefixMatch(wanted.address);
+  return (view, at, port) => isPort(wanted, port) && address(view, at);
+}
+
+interface Wanted {
+  readonly address: string;
+  readonly port: number | undefined;
+}
+
+function parseEndpoint(text: string): Wanted {
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+|[^[]*:[^[]*:[^[]*?))(?::(\d{1,5}))?$/.exec(text) ?? [];
-  const key = parseAddress(bracketed ?? plain ?? text).join('.');
-  return (address, number) =>
-    (port === undefined || number === Number(port)) && parseAddress(address).join('.') === key;
+  return { address: bracketed ?? plain ?? text, port: port === undefined ? undefined : Number(port) };
+}
+
+function isPort({ port }: Wanted, found: number): boolean {
+  return port === undefined || port === found;
 }

@@ -27,6 +27,8 @@ export interface LookOptions {
   };
   counters(): Record<string, number>;
   readonly device: string;
+  /** A page of a capture. */
+  capture(query: LookQuery): LookAnswer;
 }
 
 export interface Looker {
@@ -45,6 +47,7 @@ export function createLooker(options: LookOptions): Looker {
   };
   async function answer(query: LookQuery): Promise<LookAnswer> {
     const { what, filter = {}, cursor = 0, limit = ROWS_DEFAULT } = query;
+    if (what === 'capture') return options.capture(query);
     if (what === 'flows') {
       const { rows: found, next } = readFlows(tables.plan, rows, filter, { cursor, limit, nowMs: clock() });
       return { node, rows: found as unknown as LookAnswer['rows'], next };

@@ -49,10 +49,11 @@ const translationOf = namer(translationEnum);
 const schedulerOf = namer(schedulerEnum);
 const encapsulationOf = namer(encapsulationEnum);
 
-const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6', 132: 'sctp' };
+export const PROTOCOL_NUMBERS: Readonly<Record<string, number>> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58, sctp: 132 };
+const PROTOCOLS = new Map(Object.entries(PROTOCOL_NUMBERS).map(([name, number]) => [number, name]));
 
 export function protocolName(protocol: number): string {
-  return PROTOCOLS[protocol] ?? String(protocol);
+  return PROTOCOLS.get(protocol) ?? String(protocol);
 }
 
 export function memoryRows(plan: MemoryPlan, memory: LinearMemory): MemoryRows {

@@ -9,7 +9,12 @@ const FLUSH_BYTES = 65_536;
 
 export interface PcapWriter {
   /** Writes one frame as seen on the named interface, at `nanoseconds` since 1970. */
-  write(name: string, frame: Uint8Array, nanoseconds: bigint): void;
+  write(
+    name: string,
+    frame: Uint8Array,
+    nanoseconds: bigint,
+    more?: { readonly comments: readonly string[]; readonly direction: 'inbound' | 'outbound' },
+  ): void;
   flush(): void;
   close(): void;
 }
@@ -32,14 +37,14 @@ export function createPcapWriter(path: string, linkType: number = LinkType.Ether
   };
   put(pcapngHeader({ application: 'openclb' }));
   return {
-    write: (name, frame, nanoseconds) => {
+    write: (name, frame, nanoseconds, more) => {
       let number = interfaces.get(name);
       if (number === undefined) {
         number = interfaces.size;
         interfaces.set(name, number);
         put(pcapngInterface({ name, linkType }));
       }
-      put(pcapngPacket(number, { frame, nanoseconds }));
+      put(pcapngPacket(number, { frame, nanoseconds, ...more }));
     },
     flush,
     close: () => {
