@@ -136,7 +136,7 @@ export class Cluster {
       this.ledger.note(`${id} has joined`);
       clock.after(random.below(DETECT_MS), () => {
         if (director.isDead) return;
-        this.ledger.disturb(`${id} came`, false);
+        this.ledger.welcome(id);
         network.tunnelled.add(id);
         network.announcing.add(id);
       });
@@ -148,6 +148,7 @@ export class Cluster {
     const director = this.directors.get(id)!;
     this.checkNode(director);
     director.kill();
+    this.ledger.goneMs = this.clock.nowMs;
     this.directors.delete(id);
     this.clock.after(DETECT_MS, () => {
       if (this.directors.has(id)) return;
@@ -170,6 +171,7 @@ export class Cluster {
         if (director.isDead) return;
         this.checkNode(director);
         director.kill();
+        this.ledger.goneMs = this.clock.nowMs;
         this.directors.delete(id);
       });
     });

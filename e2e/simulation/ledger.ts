@@ -12,6 +12,10 @@ export type App = 'talk' | 'push' | 'bulk' | 'datagrams';
 export const APPLY_MS = 200;
 /** Age from which the peers know a flow. */
 const SYNC_AFTER_MS = 5_000;
+/** What is heard so long after a director has died came by another one. */
+const HEARD_MS = 1_000;
+/** For so long the peers take a director that has gone for a living one, and tell one that joins nothing of its flows. */
+const THOUGHT_ALIVE_MS = 3_000;
 
 export interface Connection {
   readonly id: number;
@@ -29,6 +33,10 @@ export interface Connection {
   /** Datagrams without an answer, one after the other. */
   unanswered: number;
   isClosing: boolean;
+  /** Its packets go to a director that must ask the others. */
+  isAsking: boolean;
+  /** A director that alone knew it has gone; set until something of it was heard again. */
+  orphanedMs: number | undefined;
   /** Takes note of how much was answered; returns how much it was before. */
   answered(total: number): number;
 }
@@ -48,6 +56,8 @@ export class Ledger {
   /** Sync was disturbed last: a partition, a director that comes. */
   disturbedMs = 0;
   isPartitioned = false;
+  /** A director has gone, last. */
+  goneMs = -Infinity;
   /** Loss on the wires, last. */
   lossMs = -Infinity;
   readonly trace: string[] = [];
@@ -74,6 +84,8 @@ export class Ledger {
       heardMs: this.clock.nowMs,
       unanswered: 0,
       isClosing: false,
+      isAsking: false,
+      orphanedMs: undefined,
       answered(total) {
         const before = done;
         done = Math.max(done, total);
@@ -120,6 +132,8 @@ export class Ledger {
   heard(connection: Connection): void {
     connection.heardMs = this.clock.nowMs;
     connection.unanswered = 0;
+    const { orphanedMs } = connection;
+    if (orphanedMs !== undefined && this.clock.nowMs - orphanedMs > HEARD_MS) connection.orphanedMs = undefined;
   }
 
   became(connection: Connection, who: string, state: TcpState, tcp: Tcp): void {
@@ -151,10 +165,10 @@ export class Ledger {
   }
 
   /** Old enough, and nothing has kept the peers from hearing of it. */
-  isTold({ establishedMs }: Connection): boolean {
+  isTold({ establishedMs, orphanedMs }: Connection): boolean {
     const now = this.clock.nowMs;
     const isLossy = now - this.lossMs < 8_000;
-    if (this.isPartitioned || now - this.disturbedMs < 8_000) return false;
+    if (this.isPartitioned || orphanedMs !== undefined || now - this.disturbedMs < 8_000) return false;
     return establishedMs !== undefined && now - establishedMs >= SYNC_AFTER_MS + (isLossy ? 8_000 : 1_000);
   }
 
@@ -162,12 +176,36 @@ export class Ledger {
    * Packets of flows come to other directors from now on. `isLost`: what one director alone knew is gone; otherwise the others can ask it,
    * which TCP does and a first datagram does not.
    */
-  disturb(what: string, isLost: boolean): void {
+  disturb(what: string, isLost: boolean, isUntaught = false): void {
     const isSilent = this.isPartitioned || this.clock.nowMs - this.lossMs < 1_000;
     for (const connection of this.live) {
-      if (this.isSteady(connection) || this.isTold(connection)) continue;
-      const canAsk = connection.service.protocol === 6 && connection.establishedMs !== undefined && !isSilent;
+      const isTold = this.isTold(connection) && !isUntaught;
+      if (isLost && !isTold) connection.orphanedMs ??= this.clock.nowMs;
+      if (this.isSteady(connection) || isTold) continue;
+      const { protocol, scheduler } = connection.service;
+      // On Maglev nobody is asked: a young flow after a change of its table may meet a strange target (P12).
+      const canAsk = protocol === 6 && scheduler === 'wrr' && connection.establishedMs !== undefined && !isSilent;
       if (isLost || !canAsk) this.excuse(connection, what);
+      else connection.isAsking = true;
     }
+  }
+
+  /** A director comes. Flows of one that has gone a moment ago nobody has told it, and nobody answers for. */
+  welcome(id: string): void {
+    const isUntaught = this.clock.nowMs - this.goneMs < THOUGHT_ALIVE_MS;
+    this.disturb(isUntaught ? `${id} came just after another one went` : `${id} came`, isUntaught, isUntaught);
+  }
+
+  /** Maglev computes other targets from now on: what it would have had to find again is lost. */
+  rehash(group: string): void {
+    for (const connection of this.live)
+      if (connection.service.group === group && connection.orphanedMs !== undefined)
+        this.excuse(connection, 'table changed before the flow was found again');
+  }
+
+  /** Questions may be lost from now on; who has none to ask is not concerned. */
+  silence(what: string): void {
+    for (const connection of this.live)
+      if (connection.isAsking && !this.isSteady(connection) && !this.isTold(connection)) this.excuse(connection, what);
   }
 }

@@ -7,6 +7,7 @@ export interface Tally {
   packets: number;
   frames: number;
   narrowed: number;
+  bare: number;
   readonly fates: Record<string, number>;
   readonly excuses: Record<string, number>;
   readonly happenings: Record<string, number>;
@@ -23,6 +24,7 @@ export function tallyOf(): Tally {
     packets: 0,
     frames: 0,
     narrowed: 0,
+    bare: 0,
     fates: {},
     excuses: {},
     happenings: {},
@@ -30,7 +32,7 @@ export function tallyOf(): Tally {
     begunMs: performance.now(),
     add(outcome) {
       this.histories++;
-      for (const name of ['events', 'packets', 'frames', 'narrowed'] as const) this[name] += outcome[name];
+      for (const name of ['events', 'packets', 'frames', 'narrowed', 'bare'] as const) this[name] += outcome[name];
       for (const name of ['fates', 'excuses', 'happenings'] as const)
         for (const [key, count] of Object.entries(outcome[name])) this[name][key] = (this[name][key] ?? 0) + count;
       if (outcome.violation !== undefined) this.broken.push(outcome.seed);
@@ -39,7 +41,7 @@ export function tallyOf(): Tally {
 }
 
 export function report(tally: Tally): string {
-  const { histories, events, packets, frames, narrowed, broken } = tally;
+  const { histories, events, packets, frames, narrowed, bare, broken } = tally;
   const seconds = (performance.now() - tally.begunMs) / 1_000;
   const table = (rows: Readonly<Record<string, number>>): string => {
     const all = Object.values(rows).reduce((sum, count) => sum + count, 0);
@@ -53,7 +55,7 @@ export function report(tally: Tally): string {
   };
   return (
     `${histories} histories in ${seconds.toFixed(0)} s: ${events} events, ${packets} packets on the wires, ` +
-    `${frames} frames through directors and endpoints, ${narrowed} PTBs heard\n` +
+    `${frames} frames through directors and endpoints, ${narrowed} PTBs heard, ${bare} answers bare\n` +
     `connections:\n${table(tally.fates)}not completed, by what had happened before:\n${table(tally.excuses)}` +
     `what happened:\n${table(tally.happenings)}` +
     (broken.length === 0

@@ -88,8 +88,8 @@ export function copyFlows(from: u32, count: u32, youngest: u32): u32 {
     if (entry.sync == <u8>FlowSync.Sent && entry.ordinal != bank.ordinal) continue;
     entry.ordinal = <u16>bank.ordinal;
     tell(entry, records++);
-    entry.sync = <u8>FlowSync.Sent;
-    entry.syncedMs = nowMs;
+    // The asker alone hears of it now: the others do with the next sweep, or at the refresh that was due anyway.
+    if (entry.sync == <u8>FlowSync.Fresh) entry.sync = <u8>FlowSync.Due;
   }
   cursor = at;
   return records;
