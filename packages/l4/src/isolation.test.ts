@@ -61,7 +61,7 @@ describe('isolation', () => {
     const level = limits.get('flooded')?.packetsPerSecond ?? 0;
     // 0.85 of all that the worker could do, less what the neighbours ask for.
     expect(level).toBe(Math.floor(0.85 * 403_000 - 3000));
-    expect(limits.get('small')).toEqual({ packetsPerSecond: level });
+    expect(limits.get('small')).toEqual({ packetsPerSecond: level, packetBurst: level });
   });
 
   test('takes more from a flood whose refusal alone is too much work, and gives it back later', () => {
@@ -73,6 +73,12 @@ describe('isolation', () => {
     expect(then).toBeLessThan(first);
     seconds(5, () => second({ flooded: 100_000, small: 1000 }, 0.7));
     expect(limits.get('flooded')?.packetsPerSecond).toBeGreaterThan(then);
+  });
+
+  test('limits nobody for a CPU that is busy with few packets', () => {
+    const { limits, second } = cluster({ a: undefined, b: undefined });
+    seconds(10, () => second({ a: 100, b: 2000 }, 1));
+    expect([...limits.values()].filter((value) => value !== null)).toEqual([]);
   });
 
   test('ends when all together ask for less again', () => {
@@ -92,7 +98,7 @@ describe('isolation', () => {
     );
     seconds(5, () => second({ flooded: 50_000, small: 1000 }, 0.3));
     expect(isolation.isOn).toBe(true);
-    expect(limits.get('flooded')).toEqual({ packetsPerSecond: 9000 });
+    expect(limits.get('flooded')).toEqual({ packetsPerSecond: 9000, packetBurst: 9000 });
   });
 
   test('limits of a service hold under load, those that say so always, each by the part of this director', () => {

@@ -50,6 +50,8 @@ const CALM = 0.8;
 /** What may pass follows the CPU share of the worker by at most this a look. */
 const STEP_DOWN = 0.5;
 const STEP_UP = 1.25;
+/** Every machine can do this much: a CPU that is busy with few packets is busy with something else. */
+const CAPACITY_MIN = 10_000;
 const LEVEL_MIN = 100;
 
 /** Looks and limits; the caller calls `sample` every second and `divide` every 200 ms. */
@@ -64,6 +66,7 @@ export class Isolation {
   private level = Infinity;
   private engagements = 0;
   private samples = 0;
+  private looks = 0;
   private cpu = 0;
 
   constructor(options: IsolationOptions) {
@@ -109,14 +112,15 @@ export class Isolation {
     const { cpuShare = CPU_SHARE, packetsPerSecond = Infinity } = watermark;
     const offered = [...demands.values()].reduce((sum, demand) => sum + demand, 0);
     const wasOn = this.capacity !== null;
+    this.looks++;
     if (this.capacity === null) {
       if (cpu <= cpuShare && packets <= packetsPerSecond) return;
-      this.capacity = Math.min(packetsPerSecond, packets * Math.min(1, cpuShare / cpu));
+      this.capacity = Math.min(packetsPerSecond, Math.max(CAPACITY_MIN, packets * Math.min(1, cpuShare / cpu)));
       this.engagements++;
     } else if (offered <= CALM * this.capacity && cpu <= cpuShare) this.capacity = null;
     else {
       const step = Math.min(STEP_UP, Math.max(STEP_DOWN, cpuShare / cpu));
-      this.capacity = Math.min(packetsPerSecond, this.capacity * step);
+      this.capacity = Math.min(packetsPerSecond, Math.max(CAPACITY_MIN, this.capacity * step));
     }
     this.level = this.capacity === null ? Infinity : this.levelOf(demands, this.capacity);
     this.divide();
@@ -150,7 +154,7 @@ export class Isolation {
 
   counters(): Record<string, number> {
     const level = Number.isFinite(this.level) ? Math.floor(this.level) : 0;
-    return { on: this.isOn ? 1 : 0, engagements: this.engagements, packetsPerService: level };
+    return { on: this.isOn ? 1 : 0, looks: this.looks, engagements: this.engagements, packetsPerService: level };
   }
 }
 
@@ -181,7 +185,8 @@ function limitsNow(
 ): MeterLimits | null {
   const isLevel = Number.isFinite(level);
   const holds = limits !== undefined && (limits.when === 'always' || isOn);
-  if (!holds) return isLevel ? { packetsPerSecond: Math.floor(level) } : null;
+  // A second's worth at once: who keeps to the level over a second is not to feel it, even when the worker was held up.
+  if (!holds) return isLevel ? { packetsPerSecond: Math.floor(level), packetBurst: Math.floor(level) } : null;
   const { packets, bits, connections } = share();
   const part = (limit: number | undefined, of: number): number | undefined =>
     limit === undefined ? undefined : Math.max(1, Math.floor(limit * of));
