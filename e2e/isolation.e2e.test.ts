@@ -80,10 +80,11 @@ await inNamespaces(import.meta.filename, () => {
     // Two cores carry all of this: what is compared is the same run a moment earlier, with room for the machine.
     expect(at(limited, 0.5) / Math.max(at(free, 0.5), 5)).toBeLessThan(3);
     const grew = (name: string): number => sum(last, name) - sum(first, name);
-    const passed = (grew('listener.lbl-noisy.packetsIn') + grew('listener.lbl-noisy.packetsOut')) / seconds;
+    const passed = grew('listener.lbl-noisy.packetsIn') + grew('listener.lbl-noisy.packetsOut');
     const level = sum(last, 'isolation.packetsPerService');
     expect(level).toBeGreaterThan(0);
-    expect(passed).toBeLessThan(level * PASSED_FACTOR);
+    // A second's worth may pass at once; what the counters are read late adds to that.
+    expect(passed).toBeLessThan(level * (seconds + 1) * PASSED_FACTOR);
     expect(grew('listener.lbl-noisy.refusedPackets')).toBeGreaterThan(0);
     expect(sum(last, 'listener.lbl-quiet.refusedPackets')).toBe(0);
     expect(sum(last, 'core.reason.LimitPackets')).toBe(sum(last, 'listener.lbl-noisy.refusedPackets'));
