@@ -56,7 +56,7 @@ await inNamespaces(import.meta.filename, () => {
   /** Times of so many requests to the quiet service; a failure is a time without end. */
   async function timed(count: number): Promise<number[]> {
     const orders = Array.from({ length: count }, () => ({ kind: 'http' as const, address: VIP.a, port: 80 }));
-    const outcomes = await cluster.client.run(orders, 2);
+    const outcomes = await cluster.client.run(orders, { concurrency: 2 });
     return outcomes.map(({ status, ms }) => (status === 200 ? ms : Infinity)).sort((a, b) => a - b);
   }
 
