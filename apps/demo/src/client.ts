@@ -166,14 +166,16 @@ export function udp(order: UdpOrder): Promise<Outcome> {
     };
     const timer = setTimeout(() => give(failed('timeout', started)), order.timeoutMs ?? TIMEOUT_MS);
     socket.on('error', (error: NodeJS.ErrnoException) => give(failed(error.code ?? error.message, started)));
-    socket.on('message', (message) =>
+    socket.on('message', (message, { address }) => {
+      // An answer from somewhere else is none.
+      if (address !== order.address) return;
       give({
         ...failed('', started, socket.address().port),
         body: message.toString(),
         bodyBytes: message.length,
         ...({ error: undefined } as object),
-      } as Outcome),
-    );
+      } as Outcome);
+    });
     socket.bind(order.localPort ?? 0, order.localAddress, () => socket.send(order.text, order.port, order.address));
   });
 }

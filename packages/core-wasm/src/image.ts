@@ -352,10 +352,10 @@ export class ImageWriter {
     this.writePeers(image, bank);
     this.pair(bank + BankHeader.at.anycast4, bank + BankHeader.at.anycast6, image.anycast);
     this.pair(bank + BankHeader.at.probe4, bank + BankHeader.at.probe6, image.probe);
-    // Local addresses of this director: its /20 of 100.80.0.0/12, and its own block of IPv6 (P18).
+    // Local addresses of this director: its /20 of 100.80.0.0/12, and its /48 of fd7c:6c64::/32, beside that of the probes (P18).
     const { ordinal } = image.self;
     const v4 = ordinal < 256 ? `100.${80 + (ordinal >> 4)}.${(ordinal & 15) << 4}.0` : undefined;
-    this.pair(bank + BankHeader.at.lip4, bank + BankHeader.at.lip6, { v4, v6: `fd7c:6c63:${ordinal.toString(16)}::` });
+    this.pair(bank + BankHeader.at.lip4, bank + BankHeader.at.lip6, { v4, v6: `fd7c:6c64:${ordinal.toString(16)}::` });
     for (const tunnel of image.tunnels) {
       if (tunnel.node !== image.self.id) continue;
       const row = bank + this.plan.map.bankTunnels + tunnel.worker * TunnelRow.bytes;

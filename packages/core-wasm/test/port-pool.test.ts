@@ -7,12 +7,14 @@ import { TrafficCounter } from '../layout/index.ts';
 import { Core } from '../src/index.ts';
 import {
   CLIENT,
+  CLIENT6,
   DIRECTOR_MAC,
   HOST1,
   SWITCH_MAC,
   T1,
   TABLES,
   VIP,
+  VIP6,
   VM_A1,
   director,
   id,
@@ -169,4 +171,19 @@ describe('full NAT ports', () => {
     under.apply({ ...TABLES, pool: { addresses: 1, firstPort: 64, ports: 64 } });
     expect(under.receive(toVip(95, 1))).toMatchObject({ verdict: 'Drop', reason: 'PortPool' });
   });
+});
+
+test('no local address of IPv6 is the probe address of the director, whose answers leave the data path', async () => {
+  const under = await director();
+  const probe = { v4: '100.64.16.1', v6: 'fd7c:6c63:1::1' };
+  const listeners = TABLES.listeners.map((row) =>
+    row.vip === VIP6 ? { ...row, translation: 'fullnat' as const } : row,
+  );
+  under.apply({ ...TABLES, probe, listeners });
+  const sources = Array.from({ length: 200 }, (_, index) => {
+    const syn = ipPacket(CLIENT6, VIP6, tcp({ sourcePort: 2000 + index, destinationPort: 80 }));
+    return parseFrame(under.receive(syn).frame).ip?.inner?.source;
+  });
+  expect(new Set(sources).size).toBe(16);
+  for (const source of sources) expect(source).toMatch(/^fd7c:6c64:1::[0-9a-f]{1,2}$/);
 });

@@ -15,7 +15,10 @@ const spelling = {
   }),
   physical: Type.Optional({ ...AddressText, description: 'A physical server, by its underlay address' }),
   encapsulation: Type.Optional(
-    Type.Enum(['ipip', 'none'], { description: 'With `physical`: how packets get there; ipip when absent' }),
+    Type.Enum(['ipip', 'none', 'l2'], {
+      description:
+        'With `physical`: how packets get there; ipip when absent, l2: unchanged to its link address (LVS-DR)',
+    }),
   ),
 };
 const port = { ...Port, description: 'Port of the target' };
@@ -44,7 +47,7 @@ export type TargetPatch = Static<typeof TargetPatch>;
 export type TargetKind =
   | { readonly kind: 'instance'; readonly instance: string }
   | { readonly kind: 'vpc'; readonly vpc: number; readonly address: string; readonly host?: string }
-  | { readonly kind: 'physical'; readonly address: string; readonly encapsulation: 'ipip' | 'none' };
+  | { readonly kind: 'physical'; readonly address: string; readonly encapsulation: 'ipip' | 'none' | 'l2' };
 
 /** Which spelling a target uses, or the rule that it breaks. */
 export function targetKind(

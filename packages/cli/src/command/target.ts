@@ -25,8 +25,8 @@ export const targetAdd = defineCommand({
     host: { schema: input.host, value: 'NODE' },
     physical: { schema: input.physical, value: 'ADDRESS' },
     encapsulation: {
-      schema: { enum: ['ipip', 'none'] },
-      text: 'with --physical: how packets get there (default: ipip)',
+      schema: { enum: ['ipip', 'none', 'l2'] },
+      text: 'with --physical: how packets get there (default: ipip); l2: unchanged to its link address',
     },
     port: { schema: input.port, value: 'PORT', required: true },
     weight: {

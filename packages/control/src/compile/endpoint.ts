@@ -27,7 +27,9 @@ export function endpointImage(assembly: Assembly, node: StoredNode): EndpointIma
     registered: registeredOn(assembly, node.id),
     internalVips: fragments.flatMap((fragment) => fragment.vips).filter(({ net }) => net !== 0 && nets.has(net)),
     sources: [],
-    localVips: [],
+    localVips: [
+      ...new Set(fragments.flatMap((one) => one.localVips.filter((row) => row.node === node.id).map(({ vip }) => vip))),
+    ].sort(),
   };
 }
 

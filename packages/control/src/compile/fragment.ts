@@ -32,6 +32,7 @@ export function compileFragment(placement: Placement, ids: StableIds, id: string
     hosts: [],
     registered: [],
     physical: [],
+    localVips: [],
     proxyListeners: [],
     proxyGroups: [],
     proxyTargets: [],

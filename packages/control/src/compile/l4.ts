@@ -12,16 +12,17 @@ export function layer4Rows(input: FragmentInput, listener: StoredListener, fragm
   const { ids, loadBalancer, net } = input;
   const group = groupOf(input, listener.targetGroup, `target group of ${listener.id}`);
   const protocol = PROTOCOL[listener.protocol === 'UDP' ? 'UDP' : 'TCP'];
-  const translation = listener.translation === 'auto' ? 'dnat' : listener.translation;
+  const translation = translationOf(listener, group);
   const seen = new Set<4 | 6>();
   for (const vip of [...loadBalancer.vips].sort()) {
     const family = familyOf(vip);
     const groupName = `${group.id}/v${family}`;
     if (!seen.has(family)) {
       seen.add(family);
-      const targets = groupRows(input, group, family, fragment);
+      const targets = groupRows(input, group, family, fragment, translation === 'none');
       checkTargets(input, listener, targets, translation);
       registerTargets(fragment, targets, protocol);
+      if (translation === 'none') giveVips(fragment, targets, loadBalancer.vips, family);
     }
     const row: ListenerRow = {
       id: ids.of(`${listener.id}/${vip}`),
@@ -77,6 +78,7 @@ function groupRows(
   group: StoredTargetGroup,
   family: 4 | 6,
   fragment: Fragment,
+  ownsVip: boolean,
 ): ResolvedTarget[] {
   const { ids, placement } = input;
   const name = `${group.id}/v${family}`;
@@ -108,7 +110,7 @@ function groupRows(
     if (host !== null && hostId !== null && !fragment.hosts.some((row) => row.id === hostId))
       fragment.hosts.push({ id: hostId, ...host });
     if (net === 0 && node !== undefined) fragment.physical.push(address);
-    if (encapsulation === 'ipip' && node === undefined && fragment.isRelayed !== true) {
+    if (encapsulation === 'ipip' && node === undefined && !ownsVip && fragment.isRelayed !== true) {
       fragment.warnings.push(
         `${id}: no endpoint is registered at ${address}; a plain server would answer clients from its own address`,
       );
@@ -123,20 +125,51 @@ function directorCheck({ healthCheck }: StoredTargetGroup): CheckSpec {
   return check.type === 'mysql' ? { ...check, type: 'tcp' } : check;
 }
 
+/** What is automatic follows from the targets: who is reached by link address alone must own the VIP. */
+function translationOf(listener: StoredListener, group: StoredTargetGroup): 'none' | 'dnat' | 'fullnat' {
+  if (listener.translation !== 'auto') return listener.translation;
+  return group.targets.some(({ encapsulation }) => encapsulation === 'l2') ? 'none' : 'dnat';
+}
+
 function checkTargets(
   input: FragmentInput,
   listener: StoredListener,
   targets: readonly ResolvedTarget[],
   translation: string,
 ): void {
-  for (const { id, net } of targets) {
+  for (const target of targets) {
+    const { id, net } = target;
     if (input.net !== 0 && net !== input.net)
       throw new CompileProblem(`${listener.id}: target ${id} is outside of VPC ${input.net}`);
-    if (translation === 'none' && net !== 0) {
-      throw new CompileProblem(
-        `${listener.id}: target ${id} is in a VPC; translation none needs physical targets that own the VIP`,
-      );
-    }
+    const problem = translation === 'none' ? whyNotDirect(listener, target) : whyNotTranslated(target);
+    if (problem !== undefined) throw new CompileProblem(`${listener.id}: target ${id} ${problem}`);
+  }
+}
+
+/** Without translation the target owns the VIP and answers the client itself (LVS-DR, LVS-TUN; acceptance A148, A149). */
+function whyNotDirect(listener: StoredListener, { net, port, encapsulation }: ResolvedTarget): string | undefined {
+  if (net !== 0) return 'is in a VPC; translation none needs physical targets that own the VIP';
+  if (encapsulation === 'none')
+    return 'has encapsulation none: a packet for the VIP would not reach it; use l2 on the same link, or ipip';
+  if (port === listener.port) return undefined;
+  return `has port ${port}, but without translation packets keep the listener's port ${listener.port}; use dnat to map ports`;
+}
+
+function whyNotTranslated({ encapsulation }: ResolvedTarget): string | undefined {
+  if (encapsulation !== 'l2') return undefined;
+  return 'has encapsulation l2, which keeps the VIP as destination: it needs translation none or auto';
+}
+
+/** Endpoints of such targets take the VIPs as addresses of their machine. */
+function giveVips(
+  fragment: Fragment,
+  targets: readonly ResolvedTarget[],
+  vips: readonly string[],
+  family: 4 | 6,
+): void {
+  for (const { node, encapsulation } of targets) {
+    if (node === undefined || encapsulation !== 'ipip') continue;
+    for (const vip of vips) if (familyOf(vip) === family) fragment.localVips.push({ node, vip });
   }
 }
 

@@ -32,6 +32,8 @@ export interface Fragment {
   /** Targets of layer-4 listeners by the node that delivers to them (P7.5). */
   readonly registered: { node: string; row: RegisteredRow }[];
   readonly physical: string[];
+  /** VIPs that the machine of an endpoint owns, because its targets answer clients directly (LVS-TUN). */
+  readonly localVips: { node: string; vip: string }[];
   readonly proxyListeners: ProxyListenerRow[];
   readonly proxyGroups: GroupRow[];
   /** The source address is the proxy's own and is filled in per proxy (P21). */

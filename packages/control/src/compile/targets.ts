@@ -17,7 +17,7 @@ export interface ResolvedTarget {
   readonly address: string;
   readonly port: number;
   readonly weight: number;
-  readonly encapsulation: 'none' | 'ipip' | 'gre';
+  readonly encapsulation: 'none' | 'l2' | 'ipip' | 'gre';
   /** Resource name and underlay addresses of the tunnel's far end; null without tunnel. */
   readonly host: { readonly name: string; readonly v4?: string; readonly v6?: string } | null;
   /** The endpoint that delivers to it, when one does. */
@@ -85,7 +85,7 @@ export function resolveTarget(placement: Placement, target: StoredTarget, family
         name: `physical/${kind.address}`,
         [address(kind.address).family === 4 ? 'v4' : 'v6']: kind.address,
       };
-      const host = kind.encapsulation === 'none' ? null : far;
+      const host = kind.encapsulation === 'ipip' ? far : null;
       return {
         target: { id, net: 0, address: kind.address, port, weight, encapsulation: kind.encapsulation, host, node },
       };

@@ -114,8 +114,6 @@ function checkCombination(input: ListenerInput): void {
   if (isProxied(input) && translation !== undefined && translation !== 'auto') {
     reject('/translation', `must be auto on a ${protocol} listener: it ends on a proxy`);
   }
-  if (translation === 'fullnat')
-    reject('/translation', 'fullnat needs local addresses, which this version does not allocate');
   if (isHttp && (input.syncAfter !== undefined || input.onUnknown !== undefined))
     reject(
       input.syncAfter === undefined ? '/onUnknown' : '/syncAfter',
