@@ -1,18 +1,14 @@
 // Which forwarding modes a listener may have with which targets (acceptance A146–A149), and what of it reaches directors and endpoints.
 import type { Config, Image } from '@openclb/model';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sampleConfig, startTestController, type TestController } from './cluster.ts';
 
-const open: TestController[] = [];
-afterEach(async () => {
-  for (const { app } of open.splice(0)) await app.close();
+let controller: TestController;
+// Each test puts a whole document, so all of them use one controller.
+beforeAll(async () => {
+  controller = await startTestController();
 });
-
-async function start(): Promise<TestController> {
-  const made = await startTestController();
-  open.push(made);
-  return made;
-}
+afterAll(async () => controller.app.close());
 
 /** The image that the change has led to; it is compiled a few milliseconds after the answer. */
 async function imageOf<R extends Image['role']>(app: TestController['app'], node: string, role: R) {
@@ -46,7 +42,7 @@ test.each([
   ['TGW-physical', { targets: physical('ipip', 8080) }, 'dnat', 'ipip', false],
   ['full NAT', { targets: physical('none', 8080), translation: 'fullnat' }, 'fullnat', 'none', false],
 ] as const)('%s', async (_name, listener, translation, encapsulation, directReturn) => {
-  const { app, call } = await start();
+  const { app, call } = controller;
   expect((await call('PUT', '/config', config(listener))).body).toMatchObject({ revision: expect.any(Number) });
   const image = await imageOf(app, 'ld1', 'director');
   expect(image.listeners).toMatchObject([{ translation, directReturn }]);
@@ -61,16 +57,16 @@ test.each([
   [{ targets: physical('l2'), translation: 'fullnat' }, /needs translation none or auto/],
   [{ targets: [{ vpc: 100, address: '10.0.0.2', port: 80 }], translation: 'none' }, /is in a VPC/],
 ])('what cannot work is refused with the reason: %j', async (listener, reason) => {
-  const { call } = await start();
+  const { call } = controller;
   const { status, body } = await call('PUT', '/config', config(listener));
   expect(status).toBe(400);
   expect(JSON.stringify(body)).toMatch(reason);
 });
 
 test('schedulers and stickiness reach the directors', async () => {
-  const { app, call } = await start();
+  const { app, call } = controller;
   const listener = { targets: physical('none'), scheduler: 'least-connections', stickySeconds: 300 };
-  await call('PUT', '/config', config(listener));
+  expect((await call('PUT', '/config', config(listener))).body).toMatchObject({ revision: expect.any(Number) });
   const image = await imageOf(app, 'ld1', 'director');
   expect(image.listeners).toMatchObject([{ scheduler: 'least-connections', stickySeconds: 300 }]);
   const refused = await call('PUT', '/config', config({ ...listener, relay: {} }));
@@ -78,7 +74,7 @@ test('schedulers and stickiness reach the directors', async () => {
 });
 
 test('in LVS-TUN the endpoint of a server takes the VIP as an address of its machine', async () => {
-  const { app, call } = await start();
+  const { app, call } = controller;
   const node = { id: 'phys9', role: 'endpoint', underlay: { v4: SERVER }, physical: [SERVER] };
   await call('PUT', '/config', config({ targets: physical('ipip'), translation: 'none' }, [node]));
   expect((await imageOf(app, 'phys9', 'endpoint')).localVips).toEqual([VIP]);

@@ -78,6 +78,7 @@ export const ConfigListener = Type.Object(
     synProxy: listener.synProxy,
     synRate: listener.synRate,
     domains: listener.domains,
+    stickySeconds: listener.stickySeconds,
     relay: listener.relay,
     policy: listener.policy,
     customConfig: listener.customConfig,
