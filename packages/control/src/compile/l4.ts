@@ -58,9 +58,11 @@ function bindingOf(
 ): Partial<ListenerRow> {
   const { synProxy, synRate, domains = [] } = listener;
   const isProxied = synProxy !== undefined && synProxy !== 'off';
+  if (translation === 'none' && (isProxied || domains.length > 0))
+    throw new CompileProblem(`${listener.id}: its targets answer clients directly, past the SYN proxy; use dnat`);
   const rows = domains.map(({ domain, targetGroup }) => {
     const group = groupOf(input, targetGroup, `target group of ${domain} on ${listener.id}`);
-    const targets = groupRows(input, group, family, fragment);
+    const targets = groupRows(input, group, family, fragment, false);
     checkTargets(input, listener, targets, translation);
     registerTargets(fragment, targets, PROTOCOL.TCP);
     return { domain, group: input.ids.of(`${group.id}/v${family}`) };
