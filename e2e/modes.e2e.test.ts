@@ -226,7 +226,7 @@ await inNamespaces(import.meta.filename, () => {
       ['LVS-TUN', TARGET_PORT, UDP_PORT, 'phys1', 'client'],
       ['full NAT × IPIP', 81, 81, 'phys1', 'local address'],
       ['full NAT × GRE', 82, 82, 'vm-a1', 'local address'],
-    ] as const)('%s, both families, TCP and UDP', async (mode, port, udpPort, name, who) => {
+    ] as const)('%s, both families, TCP and UDP', async (_mode, port, udpPort, name, who) => {
       for (const [family, vip] of [
         ['v4', vips[0]],
         ['v6', vips[1]],
@@ -234,9 +234,11 @@ await inNamespaces(import.meta.filename, () => {
         const outcome = await cluster.client.get(vip, { port, timeoutMs: 5000 });
         const answer = vmAnswer(outcome);
         expect([family, outcome.error, answer]).toMatchObject([family, undefined, { name }]);
-        const peer = family === 'v4' ? /^100\.(8\d|9[0-5])\./ : /^fd7c:6c64:/;
-        if (who === 'client') expect(answer).toMatchObject({ peer: CLUSTER_CLIENT[family], local: vip });
-        else expect(answer?.peer, mode).toMatch(peer);
+        const local = family === 'v4' ? /^100\.(8\d|9[0-5])\./ : /^fd7c:6c64:/;
+        expect(answer?.peer === CLUSTER_CLIENT[family] || (local.test(answer?.peer ?? '') && 'local address')).toBe(
+          who === 'client' ? true : who,
+        );
+        expect(answer?.local === vip).toBe(who === 'client');
         const [echo] = await cluster.client.run([{ kind: 'udp', address: vip, port: udpPort, text: 'hello' }]);
         expect([echo?.error, JSON.parse(echo?.body || '{}')]).toMatchObject([undefined, { name, text: 'hello' }]);
         const down = await cluster.client.get(vip, { port, path: '/bytes/1000000', timeoutMs: 8000 });
