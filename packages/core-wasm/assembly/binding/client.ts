@@ -17,7 +17,7 @@ import {
   TcpView,
 } from '../layout.gen';
 import { binding, cookies, nowMs } from '../memory';
-import { askInbound } from '../path/ask';
+import { askPeers } from '../path/ask';
 import { l3At, l4At, l4Bytes, tcpOf } from '../path/frame';
 import { sendToTarget } from '../path/inbound';
 import { clampToTarget } from '../path/route';
@@ -59,9 +59,10 @@ export function fromClient(packet: PacketRecord): bool {
   const verdict = checkCookie(l3At(packet), tcpOf(packet), cookies, viewOf(), segmentOf(), packet.net);
   if (verdict != CookieVerdict.Valid) {
     binding.invalid += 1;
-    // Another director may have its flow (P8).
+    // Another director may have its flow (P8). Never a reset: where ACK and first data were lost, what follows them comes here
+    // first, and the client is about to send them again.
     drop(packet, Reason.MidFlow);
-    askInbound(packet);
+    askPeers(packet);
     return false;
   }
   const proved = takePending(packet.flowHash);
