@@ -111,13 +111,14 @@ async function tellStory(choice: Choice, tell: Teller): Promise<void> {
       tell.claim('the line could be told to its end', false, error instanceof Error ? error.message : String(error));
     }
   }
-  if (hasTshark()) {
+  const files = captureFiles(cluster.network);
+  // Some lines look at answers only and capture nothing.
+  if (hasTshark() && files.length > 0) {
     tell.step('A second opinion');
-    const files = captureFiles(cluster.network);
     const bad = tsharkBadChecksums(mergeCaptures(files, join(cluster.network.directory, 'all.pcap')));
     tell.claim(
       'tshark reads every capture and finds no wrong checksum',
-      bad.length === 0 && files.length > 0,
+      bad.length === 0,
       `${files.length} captures, ${bad.length} wrong ${bad.slice(0, 3).join('; ')}`,
     );
   }
