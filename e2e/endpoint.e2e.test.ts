@@ -166,7 +166,7 @@ await inNamespaces(import.meta.filename, () => {
       startAgent(network, 'px'),
       startAgent(network, 'user'),
       ...servers.map((one) => waitReady(one)),
-      waitReady(startServer(network, 'px', 'px', 8081)),
+      waitReady(startServer(network, 'px', 'px', 8090)),
     ]);
   });
   afterAll(() => removeNetwork(network));
@@ -275,7 +275,7 @@ await inNamespaces(import.meta.filename, () => {
     ipIn(network, 'user', [`route add ${VIP.v4}/32 via ${HOSTS.px}`, `route add ${VIP.v6}/128 via ${PX_V6}`]);
     const capture = startCapture(network, 'user', 'eth0', 'direct-return');
     for (const address of Object.values(VIP)) {
-      const answer = vmAnswer(await user.get(address, { port: 8081, bodyBytes: BODY_BYTES, timeoutMs: 10_000 }));
+      const answer = vmAnswer(await user.get(address, { port: 8090, bodyBytes: BODY_BYTES, timeoutMs: 10_000 }));
       expect(answer).toMatchObject({ name: 'px', local: address, bodyHash: BODY_HASH });
     }
     await sleep(50);

@@ -64,7 +64,7 @@ function defineFor(port: PortKind): void {
   const unaccounted = async (node: string): Promise<number> => {
     const counters = await countersOf(node);
     const of = (name: string): number => counters[`core.${name}`] ?? 0;
-    return of('received') - of('forwarded') - of('dropped') - of('punted') - of('consumed') - of('held');
+    return of('received') + of('added') - of('forwarded') - of('dropped') - of('punted') - of('consumed') - of('held');
   };
   const honest = async (): Promise<Record<string, number>> => {
     const orders = [VIP.a, VIP.http].flatMap((address) =>

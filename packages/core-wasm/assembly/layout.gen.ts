@@ -2010,7 +2010,7 @@ export class WorkerMap {
   asks: u32;
   /** Address of the StickyEntries, STICKY_ROWS of them. */
   sticky: u32;
-  /** Meters, METER_ROW_BYTES each, one a listener slot. */
+  /** Address of the meters, METER_ROW_BYTES each, one a listener slot. */
   meters: u32;
   /** Address of the BindingState, or 0. */
   binding: u32;

@@ -84,7 +84,7 @@ export const WorkerMap = record('WorkerMap', 192, 'Regions of one worker.', {
   fragments: ['u32', 'Address of the FragmentState, or 0.'],
   asks: ['u32', 'Address of the AskRows, ASK_ROWS of them.'],
   sticky: ['u32', 'Address of the StickyEntries, STICKY_ROWS of them.'],
-  meters: ['u32', 'Meters, METER_ROW_BYTES each, one a listener slot.'],
+  meters: ['u32', 'Address of the meters, METER_ROW_BYTES each, one a listener slot.'],
   binding: ['u32', 'Address of the BindingState, or 0.'],
   bindingListeners: ['u32', 'Address of the BindingListeners, one a listener slot.'],
 });
