@@ -33,7 +33,17 @@ import { copyAddress } from '../wire/ipv6';
 import { TCP_ACK, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
 import { connect, giveUp } from './connect';
 import { NAME_LATER, readName } from './name';
-import { dropFlow, findPending, hasFlow, keep, pendingAt, returnPending, takePending } from './pending';
+import {
+  dropFlow,
+  findPending,
+  hasFlow,
+  isHandedOver,
+  isStillThere,
+  keep,
+  pendingAt,
+  returnPending,
+  takePending,
+} from './pending';
 import { answerInPlace, replyInPlace, roomAt, segmentToClient } from './send';
 import { segmentOf, viewOf } from './work';
 
@@ -47,6 +57,8 @@ const MSS_MIN: u32 = 536;
 export function fromClient(packet: PacketRecord): bool {
   const flags: u32 = packet.tcpFlags;
   const number = findPending(packet.flowHash, packet.listenerSlot, packet.source, packet.sourcePort);
+  if (packet.flowSlot != NONE && !isStillThere(packet)) return drop(packet, Reason.NoFlow);
+  if (packet.flowSlot != NONE && isHandedOver(packet) && (flags & TCP_SYN) == 0) return sendToTarget(packet);
   if (packet.flowSlot != NONE && (number == NONE || pendingAt(number).flow != packet.flowSlot)) {
     // The entry of a connection that this worker has forgotten, as after a restart of it.
     endFlow(packet.flowSlot);

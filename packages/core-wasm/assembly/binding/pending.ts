@@ -4,9 +4,11 @@ import {
   BindingState,
   FlowEntry,
   FlowFlag,
+  FlowState,
   KEPT_BLOCK_BYTES,
   NONE,
   PENDING_ROW_BYTES,
+  PacketRecord,
   PendingRow,
   PendingState,
 } from '../layout.gen';
@@ -78,6 +80,19 @@ export function hasFlow(row: PendingRow): bool {
   const isSame = entry.forwardHash == row.hash && entry.listener == row.listener && entry.clientPort == row.clientPort;
   if (!isSame || (entry.flags & <u16>FlowFlag.Binding) == 0) return false;
   return entry.clientLow == row.clientLow && entry.clientHigh == row.clientHigh;
+}
+
+/** The walk has seen the flow of this packet; an earlier packet of the same burst may have ended it since. */
+export function isStillThere(packet: PacketRecord): bool {
+  const entry = flowAt(packet.flowSlot);
+  return (
+    entry.state != <u8>FlowState.Free && entry.listener == packet.listenerSlot && entry.target == packet.targetSlot
+  );
+}
+
+/** An earlier packet of the same burst has handed the flow over: from then on the walk needs nobody's help. */
+export function isHandedOver(packet: PacketRecord): bool {
+  return (flowAt(packet.flowSlot).flags & <u16>FlowFlag.Binding) == 0;
 }
 
 /** Ends what there is of the connection on the side of the target. */

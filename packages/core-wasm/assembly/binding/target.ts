@@ -22,7 +22,7 @@ import { readOptions } from '../tcp/options';
 import { consume, drop } from '../verdict';
 import { TCP_ACK, TCP_RST, TCP_SYN, Tcp } from '../wire/tcp';
 import { deliver, giveUp, handOver } from './connect';
-import { findPending, pendingAt, returnPending } from './pending';
+import { findPending, isHandedOver, isStillThere, pendingAt, returnPending } from './pending';
 import { clockMs, segmentToTarget, sendToTargetNow } from './send';
 import { segmentOf, viewOf } from './work';
 
@@ -30,6 +30,8 @@ const MSS_DEFAULT: u32 = 536;
 
 export function fromTarget(packet: PacketRecord): bool {
   const entry = flowAt(packet.flowSlot);
+  if (!isStillThere(packet)) return drop(packet, Reason.NoFlow);
+  if (isHandedOver(packet)) return sendToClient(packet);
   const number = findPending(entry.forwardHash, entry.listener, entry.client, entry.clientPort);
   if (number == NONE || pendingAt(number).flow != packet.flowSlot) {
     endFlow(packet.flowSlot);
