@@ -20,6 +20,8 @@ import { CR, LF } from './bytes.ts';
 import { PREFACE } from './h2/preface.ts';
 import { Bad, checkRequest, INCOMPLETE, parseRequest } from './h1.ts';
 
+/** How long a connection without a request is waited for when the proxy closes. */
+const FIRST_REQUEST_MS = 1_000;
 const State = { Head: 0, Busy: 1, Tunnel: 2, Linger: 3, Closed: 4 } as const;
 
 export class Http1Downstream implements Downstream, Sender, Timed {
@@ -365,10 +367,12 @@ export class Http1Downstream implements Downstream, Sender, Timed {
     this.#socket.end();
   }
 
-  /** The proxy closes: an idle connection goes now, a busy one with its answer. */
+  /** The proxy closes: an idle connection goes now, a busy one with its answer. A new one is waited for: its first request is on its way. */
   drain(): void {
     this.flush();
-    if (this.#state === State.Head && this.#input === null) this.#socket.destroySoon();
+    const isIdle = this.#state === State.Head && this.#input === null;
+    if (isIdle && this.#requests === 0) this.#proxy.wheel.set(this, FIRST_REQUEST_MS);
+    else if (isIdle) this.#socket.destroySoon();
     else if (this.#state === State.Tunnel) this.abort();
   }
 
