@@ -31,6 +31,8 @@ export default defineConfig({
           name: 'e2e',
           include: ['e2e/**/*.e2e.test.ts'],
           fileParallelism: false,
+          // Kernels, daemons and a shared machine: a second try on CI, and the last lines of the run name each test that needed it.
+          retry: process.env['CI'] === undefined ? 0 : 1,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
