@@ -7,6 +7,7 @@ import type { Limits } from './limits.ts';
 import type { Outbox, Sender } from './outbox.ts';
 import type { Peer } from './upstream/peer.ts';
 import { UpstreamSession } from './upstream/session.ts';
+import { socketOptions } from './upstream/socket.ts';
 import { cut } from './sockets.ts';
 import type { Timed, Wheel } from './wheel.ts';
 
@@ -157,16 +158,9 @@ export class SocketConnection implements UpstreamConnection, Sender {
     this.target = target;
     this.owner = owner;
     this.idleMs = pool.limits.upstreamIdleMs;
-    const { address, port, source } = target.identity;
     const options = {
-      host: address,
-      port,
-      ...(source === null ? {} : { localAddress: source }),
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
+      ...socketOptions(target.identity),
       allowHalfOpen: true,
-      autoSelectFamily: false,
       onread: {
         buffer: () => this.#nextBuffer(),
         callback: (length: number, bytes: Uint8Array) => this.#read(length, bytes as Buffer),

@@ -6,6 +6,7 @@ import tls from 'node:tls';
 import type { Target, UpstreamPool } from '../upstream.ts';
 import type { Timed } from '../wheel.ts';
 import type { Peer } from './peer.ts';
+import { socketOptions } from './socket.ts';
 import { StreamConnection } from './stream.ts';
 
 /** RFC 9113 6.5.2 asks for no less; what a target really allows comes with its SETTINGS. */
@@ -33,16 +34,7 @@ export class UpstreamSession implements Timed {
     this.target = target;
     this.#key = peer.key;
     this.scheme = peer.tls === null ? 'http' : 'https';
-    const { address, port, source } = target.identity;
-    const options = {
-      host: address,
-      port,
-      ...(source === null ? {} : { localAddress: source }),
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: 30_000,
-      autoSelectFamily: false,
-    };
+    const options = socketOptions(target.identity);
     const socket = peer.tls === null ? net.connect(options) : tls.connect({ ...options, ...peer.tls });
     if (peer.tls !== null) socket.once('connect', () => (this.isHandshaking = true));
     const { limits, wheel } = pool;
